@@ -1,0 +1,75 @@
+"""Every error this package raises on purpose.
+
+    MetadataError
+     ├── InvalidEntry      an entry, a query or a plan holds a value the catalog can't keep; nothing was written
+     ├── InvalidName       a database, table, layer, writer or path that may not be one; nothing was written
+     ├── UnknownLayer      a layer that the table's configuration does not list; nothing was written
+     ├── LeaseLost         the plan is no longer held under this lease; nothing was written
+     ├── Conflict          the catalog changed under the caller (a source of a merge is gone); nothing was written
+     ├── MissingExtra      an optional dependency is not installed; the message holds the pip command
+     └── StoreError        the store itself failed
+          ├── Unavailable     it could not be reached; nothing was written; try again
+          ├── OutcomeUnknown  the answer to a write was lost; repeating the same call is safe
+          └── CorruptState    what it holds can't be read; the message names the place
+
+Errors of libraries underneath are mapped to these where a store is entered and stay reachable as
+`__cause__`. No message shows a password.
+"""
+
+__all__ = [
+    "Conflict",
+    "CorruptState",
+    "InvalidEntry",
+    "InvalidName",
+    "LeaseLost",
+    "MetadataError",
+    "MissingExtra",
+    "OutcomeUnknown",
+    "StoreError",
+    "Unavailable",
+    "UnknownLayer",
+]
+
+
+class MetadataError(Exception):
+    """The root: catch this to catch everything below."""
+
+
+class InvalidEntry(MetadataError, ValueError):
+    """A value that can't be kept. The message names the entry's path, the field and the rule."""
+
+
+class InvalidName(MetadataError, ValueError):
+    """A name or path that would not stay inside its key, statement or folder."""
+
+
+class UnknownLayer(MetadataError, ValueError):
+    """A layer that is not among the table's layers. The message lists those that are."""
+
+
+class LeaseLost(MetadataError):
+    """The plan's lease ran out and someone else has the plan, or it has ended. Throw the work away."""
+
+
+class Conflict(MetadataError):
+    """What the plan was made for is no longer so. Throw the work away and ask for a new plan."""
+
+
+class MissingExtra(MetadataError, ImportError):
+    """A feature needs a package that is not installed."""
+
+
+class StoreError(MetadataError):
+    """The store failed."""
+
+
+class Unavailable(StoreError):
+    """The store could not be reached or is busy. Nothing was written."""
+
+
+class OutcomeUnknown(StoreError):
+    """A write was sent and its answer lost: it may have happened. Repeating the same call is safe."""
+
+
+class CorruptState(StoreError):
+    """The store holds something that can't be understood."""

@@ -1,0 +1,336 @@
+"""The values that the catalog speaks in: entries, query options, layers and plans.
+
+Plain and immutable (msgspec structs): no I/O, no knowledge of stores. All times are int nanoseconds
+since the epoch unless a name ends in `_s` or `_sec` (seconds).
+
+Building a value checks nothing, so that whatever a foreign writer left behind can be read;
+`check_entry` is what every write goes through.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from math import isfinite
+from typing import Any, Literal
+
+import msgspec
+
+from gigapi_metadata.errors import InvalidEntry, InvalidName
+from gigapi_metadata.names import check_name, check_path, check_writer
+from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
+
+Stats = dict[str, Any]
+"""Column name -> value: whatever JSON can hold."""
+
+_UINT64_MAX = 2**64 - 1
+
+
+class IndexEntry(msgspec.Struct, frozen=True, dict=False):
+    """The record of one data file.
+
+    `path` is relative to the table's data folder; `min_time`/`max_time` are the file's own time
+    bounds, inclusive; `chunk_time` is when its data arrived and starts its layer's clock.
+    """
+
+    database: str
+    table: str
+    path: str
+    size_bytes: int
+    min_time: int
+    max_time: int
+    layer: str = ""
+    row_count: int = 0
+    chunk_time: int = 0
+    min_data: Stats | None = None
+    max_data: Stats | None = None
+    writer_id: str = ""
+
+    @property
+    def min(self) -> Stats | None:
+        """Column -> smallest value; None or {} when unknown."""
+        return self.min_data
+
+    @property
+    def max(self) -> Stats | None:
+        """Column -> largest value; None or {} when unknown."""
+        return self.max_data
+
+    @classmethod
+    def from_parquet(
+        cls,
+        file: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str],
+        database: str,
+        table: str,
+        time_column: str | None = None,
+        layer: str = "",
+        writer_id: str = "",
+        chunk_time: int | None = None,
+    ) -> IndexEntry:
+        """The entry of a Parquet file, from its footer. See `gigapi_metadata.parquet`.
+
+        Raises:
+            InvalidEntry: the file is not readable Parquet, or has no usable time column.
+            MissingExtra: pyarrow is not installed.
+        """
+        from gigapi_metadata.parquet import entry_from_parquet
+
+        return entry_from_parquet(
+            file,
+            root=root,
+            database=database,
+            table=table,
+            time_column=time_column,
+            layer=layer,
+            writer_id=writer_id,
+            chunk_time=chunk_time,
+        )
+
+
+class QueryOptions(msgspec.Struct, frozen=True):
+    """What to look for. Both bounds are inclusive; "" and 0 mean "any".
+
+    `after`/`before`: a datetime (local time when it has no zone), int nanoseconds or None.
+    """
+
+    folder: str = ""
+    after: datetime | int | None = None
+    before: datetime | int | None = None
+    iteration: int = 0
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A storage tier. Files leave for the next layer `ttl_sec` seconds after their `chunk_time`
+    (0: never); after the last layer they expire."""
+
+    url: str
+    name: str
+    type: Literal["fs", "s3"] = "fs"
+    ttl_sec: int = 0
+
+
+class MergeConfiguration(msgspec.Struct, frozen=True, array_like=True):
+    """How files of one iteration are gathered: for at most `timeout_sec` seconds, up to `max_size`
+    bytes a merge."""
+
+    timeout_sec: int
+    max_size: int
+    iteration: int
+
+
+DEFAULT_MERGE_CONFIGURATIONS = (MergeConfiguration(10, 10 * 1024 * 1024, 1),)
+
+
+class MergePlan(msgspec.Struct, frozen=True):
+    """Merge `paths_from` into `path_to`. `lease_s` is the Unix second until which the plan is held;
+    it also tells this lease from every other one."""
+
+    id: str
+    database: str
+    table: str
+    layer: str
+    writer_id: str
+    iteration: int
+    paths_from: list[str]
+    path_to: str
+    lease_s: int = 0
+
+
+class MovePlan(msgspec.Struct, frozen=True):
+    """Move a file to `layer_to`; when that is "" the file has expired. `lease_s` as in MergePlan."""
+
+    id: str
+    database: str
+    table: str
+    writer_id: str
+    path_from: str
+    layer_from: str
+    path_to: str
+    layer_to: str
+    lease_s: int = 0
+
+
+class DropPlan(msgspec.Struct, frozen=True):
+    """Delete a file that no entry names any more. `time_s` is the Unix second from which that was
+    allowed, `lease_s` as in MergePlan."""
+
+    id: str
+    database: str
+    table: str
+    layer: str
+    writer_id: str
+    path: str
+    time_s: int
+    lease_s: int = 0
+
+
+Plan = MergePlan | MovePlan | DropPlan
+PlanKind = Literal["merge", "move", "drop"]
+
+
+class QueuedPlan(msgspec.Struct, frozen=True):
+    """A plan as it stands in its queue, for people to look at.
+
+    `state` is "waiting" until it is handed out and "leased" from then on; `due_s` the Unix second
+    from which it may be handed out (again). `paths` are as queued: some may be gone by now.
+    """
+
+    kind: PlanKind
+    state: Literal["waiting", "leased"]
+    id: str
+    layer: str
+    writer_id: str
+    dir: str
+    iteration: int
+    paths: list[str]
+    size_bytes: int
+    due_s: int
+    attempts: int = 0
+    error: str = ""
+
+
+def check_entry(entry: IndexEntry, database: str, table: str) -> IndexEntry:
+    """`entry` itself if it may be written to `database`.`table`. Pure.
+
+    Raises:
+        InvalidEntry: naming the entry, the field and the rule that it breaks.
+    """
+    if not isinstance(entry, IndexEntry):
+        raise InvalidEntry(f"an entry must be an IndexEntry, not {type(entry).__name__}")
+    try:
+        check_path(entry.path)
+        check_writer(entry.writer_id)
+        if entry.layer != "":
+            check_name("layer", entry.layer)
+    except InvalidName as fault:
+        raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
+    if entry.database != database or entry.table != table:
+        raise _invalid(
+            entry,
+            f"it belongs to {entry.database!r}.{entry.table!r}, "
+            f"this index is of {database!r}.{table!r}",
+        )
+    for field, low in (
+        ("size_bytes", 0),
+        ("row_count", 0),
+        ("min_time", INT64_MIN),
+        ("max_time", INT64_MIN),
+        ("chunk_time", INT64_MIN),
+    ):
+        value = getattr(entry, field)
+        if type(value) is not int:
+            raise _invalid(entry, f"{field} must be an int, not {type(value).__name__}")
+        if not low <= value <= INT64_MAX:
+            rule = "is negative" if low == 0 and value < 0 else "does not fit 64 bits"
+            raise _invalid(entry, f"{field} {value} {rule}")
+    if entry.min_time > entry.max_time:
+        raise _invalid(entry, f"min_time {entry.min_time} is after max_time {entry.max_time}")
+    if entry.min_data:
+        _check_stats(entry, "min", entry.min_data)
+    elif entry.min_data is not None and not isinstance(entry.min_data, dict):
+        raise _invalid(entry, "min must be a dict or None")
+    if entry.max_data:
+        _check_stats(entry, "max", entry.max_data)
+    elif entry.max_data is not None and not isinstance(entry.max_data, dict):
+        raise _invalid(entry, "max must be a dict or None")
+    return entry
+
+
+def _invalid(entry: IndexEntry, fault: str) -> InvalidEntry:
+    return InvalidEntry(f"entry {entry.path!r}: {fault}")
+
+
+def _check_stats(entry: IndexEntry, which: str, stats: Any, depth: int = 0) -> None:
+    """Refuse what JSON can't hold or what a reader in another language would read differently."""
+    if isinstance(stats, dict):
+        items: Iterable[tuple[Any, Any]] = stats.items()
+    elif depth:
+        items = enumerate(stats)
+    else:
+        raise _invalid(entry, f"{which} must be a dict or None")
+    if depth > 16:
+        raise _invalid(entry, f"{which} is nested more than 16 levels deep")
+    for column, value in items:
+        if isinstance(stats, dict) and type(column) is not str:
+            raise _invalid(entry, f"{which} has a column name that is no string: {column!r}")
+        kind = type(value)
+        if kind is float:
+            if not isfinite(value):
+                raise _invalid(entry, f"{which}[{column!r}] is {value}; leave the column out")
+        elif kind is int:
+            if not INT64_MIN <= value <= _UINT64_MAX:
+                raise _invalid(entry, f"{which}[{column!r}] {value} does not fit 64 bits")
+        elif kind is dict or kind is list:
+            _check_stats(entry, which, value, depth + 1)
+        elif value is not None and kind is not bool and kind is not str:
+            raise _invalid(
+                entry,
+                f"{which}[{column!r}] is a {kind.__name__}; "
+                "statistics are None, bool, int, float, str, or lists and dicts of these",
+            )
+        for text in (column, value):
+            if type(text) is str and not text.isascii() and not _is_unicode(text):
+                raise _invalid(entry, f"{which}[{column!r}] is not valid Unicode text")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def merge_configurations(
+    rows: Sequence[MergeConfiguration | Sequence[int]] | None,
+) -> tuple[MergeConfiguration, ...]:
+    """`rows` as MergeConfiguration; None means the default, one row for iteration 1.
+
+    The n-th row governs iteration n, whatever its own `iteration` says: that is how GigAPI reads
+    the list (FORMAT, "Names").
+
+    Raises:
+        InvalidEntry: a row is not three whole numbers, or one of them is negative.
+    """
+    if rows is None:
+        return DEFAULT_MERGE_CONFIGURATIONS
+    result = []
+    for row in rows:
+        if isinstance(row, MergeConfiguration):
+            values = [row.timeout_sec, row.max_size, row.iteration]
+        else:
+            values = list(row) if isinstance(row, Sequence) else []
+        if len(values) != 3 or any(type(value) is not int for value in values):
+            raise InvalidEntry(
+                f"merge configuration {row!r} must be [timeout_sec, max_size_bytes, iteration]"
+            )
+        if min(values) < 0 or max(values) > INT64_MAX:
+            raise InvalidEntry(f"merge configuration {row!r} holds a number that is out of range")
+        result.append(MergeConfiguration(*values))
+    return tuple(result)
+
+
+def check_layers(layers: Iterable[Layer] | None) -> tuple[Layer, ...]:
+    """`layers` as a tuple; None means none.
+
+    Raises:
+        InvalidName: a layer's name is not a legal one, or stands twice.
+        InvalidEntry: a layer has an unknown type or a negative ttl_sec.
+    """
+    result: dict[str, Layer] = {}
+    for layer in layers or ():
+        check_name("layer", layer.name)
+        if layer.name in result:
+            raise InvalidName(f"two layers are named {layer.name!r}")
+        if layer.type not in ("fs", "s3"):
+            raise InvalidEntry(f"layer {layer.name!r}: type {layer.type!r} must be 'fs' or 's3'")
+        if type(layer.ttl_sec) is not int or not 0 <= layer.ttl_sec <= INT64_MAX:
+            raise InvalidEntry(
+                f"layer {layer.name!r}: ttl_sec {layer.ttl_sec!r} must be a whole number of "
+                "seconds, 0 for never"
+            )
+        result[layer.name] = layer
+    return tuple(result.values())

@@ -1,0 +1,133 @@
+"""The rules of what happens to a file after it is added (FORMAT, "What adding a file does").
+
+Pure functions over plain values; whoever needs the time passes it as `now_s`. The stores call these
+and do the writing; Redis packs merge plans in Lua (`stores/redis/lua/lib.lua`), by the same rule as
+`pack` here, and the contract suite holds the two together.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+import msgspec
+
+from gigapi_metadata.errors import UnknownLayer
+from gigapi_metadata.model import IndexEntry, Layer, MergeConfiguration
+from gigapi_metadata.names import dir_of, file_path, iteration_of
+
+DEFAULT_LEASE_S = 1800
+"""How long a plan is handed out for (FORMAT, "Leasing and ending a plan")."""
+
+DEFAULT_DROP_GRACE_S = 30
+"""How long readers may go on using a file that has left the catalog (FORMAT, "What removing…")."""
+
+COMPLETION_MEMORY_S = 7 * 24 * 3600
+"""How long a store remembers that a plan was ended, so that ending it again has no effect."""
+
+
+class MergeQueue(msgspec.Struct, frozen=True):
+    """Files wait here to be merged with others of their iteration, dir, layer and writer."""
+
+    iteration: int
+    timeout_s: int
+    max_size: int
+
+
+class MoveQueue(msgspec.Struct, frozen=True):
+    """Files wait here for their layer's time to run out. `layer_to` is "" after the last layer."""
+
+    layer_to: str
+    ttl_s: int
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """A table's configuration: everything planning depends on but the entries and the time."""
+
+    layers: tuple[Layer, ...]
+    merge_configurations: tuple[MergeConfiguration, ...]
+    lease_s: int = DEFAULT_LEASE_S
+    drop_grace_s: int = DEFAULT_DROP_GRACE_S
+
+    def check_layer(self, name: str) -> str:
+        """`name` itself if it is one of the layers; without layers "" is the only one.
+
+        Raises:
+            UnknownLayer: it is not.
+        """
+        if not self.layers:
+            if name == "":
+                return name
+            raise UnknownLayer(f"layer {name!r} is unknown: this table has no layers, use ''")
+        if any(layer.name == name for layer in self.layers):
+            return name
+        known = ", ".join(repr(layer.name) for layer in self.layers)
+        raise UnknownLayer(f"layer {name!r} is unknown; the table's layers are {known}")
+
+    def queue_for(self, layer_name: str, iteration: int) -> MergeQueue | MoveQueue | None:
+        """Where a new file of `layer_name` at `iteration` waits: to be merged, to be moved, or
+        nowhere. With both possible, whichever comes first; merging on a tie."""
+        merge = self._merge_queue(iteration)
+        move = self._move_queue(layer_name)
+        if merge is None or move is None:
+            return merge or move
+        return merge if merge.timeout_s <= move.ttl_s else move
+
+    def _merge_queue(self, iteration: int) -> MergeQueue | None:
+        if not 1 <= iteration <= len(self.merge_configurations):
+            return None
+        row = self.merge_configurations[iteration - 1]
+        return MergeQueue(iteration, row.timeout_sec, row.max_size)
+
+    def _move_queue(self, layer_name: str) -> MoveQueue | None:
+        for position, layer in enumerate(self.layers):
+            if layer.name == layer_name and layer.ttl_sec > 0:
+                following = self.layers[position + 1 : position + 2]
+                return MoveQueue(following[0].name if following else "", layer.ttl_sec)
+        return None
+
+
+def move_due_s(entry: IndexEntry, ttl_s: int) -> int:
+    """The Unix second from which a file may leave its layer."""
+    return min(entry.chunk_time // 1_000_000_000 + ttl_s, 2**53)
+
+
+def move_target(path: str, id: str) -> str:
+    """Where a moved file goes: same dir, same iteration, a name of its own made from `id`."""
+    return file_path(dir_of(path), id, iteration_of(path))
+
+
+def pack(last_size: int | None, sizes: Iterable[int], max_size: int) -> list[tuple[bool, list[int]]]:
+    """Distribute new files over merge plans, in order.
+
+    A file joins the last plan while the sum of sizes does not exceed `max_size`, else it opens a
+    new one. `last_size` is the size of the queue's last waiting plan, None when there is none.
+
+    Returns:
+        One (opens a new plan, indices of its files) for each plan that gains files.
+    """
+    plans: list[tuple[bool, list[int]]] = []
+    total = last_size
+    for index, size in enumerate(sizes):
+        if total is None or total + size > max_size:
+            plans.append((True, [index]))
+            total = size
+        else:
+            if not plans:
+                plans.append((False, []))
+            plans[-1][1].append(index)
+            total += size
+    return plans
+
+
+_MERGE_NAMES = uuid.UUID("5b0d9a5e-9c06-5ad4-8c8e-1f6a5a4c7d11")
+
+
+def merge_target(plan_id: str, dir: str, iteration: int, first_path: str) -> str:
+    """Where a merge's result goes: same dir, next iteration, a name derived from the plan's id.
+
+    Derived and not drawn, so that a second attempt at a plan overwrites what the first one left.
+    The plan's first path goes in as well, for GigAPI hands the same id to different plans.
+    """
+    name = uuid.uuid5(_MERGE_NAMES, f"{plan_id}\n{first_path}")
+    return file_path(dir, str(name), iteration + 1)
