@@ -1,0 +1,156 @@
+"""The metadata engine for time-series data lakes of Parquet files.
+
+Which files exist, what time they cover, what to merge, move and delete: on Redis in GigAPI's own
+format, or in one SQLite file without any server. Everything public is importable from here; a name
+is loaded when it is first used, so that a program pays only for the store it works with.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gigapi_metadata.errors import (
+        Conflict,
+        CorruptState,
+        InvalidConfiguration,
+        InvalidEntry,
+        InvalidName,
+        LeaseLost,
+        MetadataError,
+        MissingExtra,
+        OutcomeUnknown,
+        StoreError,
+        Unavailable,
+        UnknownLayer,
+    )
+    from gigapi_metadata.index.redis import (
+        AsyncRedisDBIndex,
+        AsyncRedisIndex,
+        AsyncRedisKVStore,
+        RedisDBIndex,
+        RedisIndex,
+        RedisKVStore,
+    )
+    from gigapi_metadata.index.sqlite import (
+        AsyncSQLiteDBIndex,
+        AsyncSQLiteIndex,
+        AsyncSQLiteKVStore,
+        SQLiteDBIndex,
+        SQLiteIndex,
+        SQLiteKVStore,
+    )
+    from gigapi_metadata.model import (
+        DropPlan,
+        IndexEntry,
+        Layer,
+        MergeConfiguration,
+        MergePlan,
+        MovePlan,
+        QueryOptions,
+        QueuedPlan,
+    )
+    from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
+    from gigapi_metadata.stores.redis.documents import RedisIndexEntry
+    from gigapi_metadata.stores.sqlite.connection import AsyncSQLiteConnection, SQLiteConnection
+
+_MODULES = {
+    "errors": (
+        "Conflict",
+        "CorruptState",
+        "InvalidConfiguration",
+        "InvalidEntry",
+        "InvalidName",
+        "LeaseLost",
+        "MetadataError",
+        "MissingExtra",
+        "OutcomeUnknown",
+        "StoreError",
+        "Unavailable",
+        "UnknownLayer",
+    ),
+    "index.redis": (
+        "AsyncRedisDBIndex",
+        "AsyncRedisIndex",
+        "AsyncRedisKVStore",
+        "RedisDBIndex",
+        "RedisIndex",
+        "RedisKVStore",
+    ),
+    "index.sqlite": (
+        "AsyncSQLiteDBIndex",
+        "AsyncSQLiteIndex",
+        "AsyncSQLiteKVStore",
+        "SQLiteDBIndex",
+        "SQLiteIndex",
+        "SQLiteKVStore",
+    ),
+    "model": (
+        "DropPlan",
+        "IndexEntry",
+        "Layer",
+        "MergeConfiguration",
+        "MergePlan",
+        "MovePlan",
+        "QueryOptions",
+        "QueuedPlan",
+    ),
+    "stores.redis.connection": ("AsyncRedisConnection", "RedisConnection"),
+    "stores.redis.documents": ("RedisIndexEntry",),
+    "stores.sqlite.connection": ("AsyncSQLiteConnection", "SQLiteConnection"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AsyncRedisConnection",
+    "AsyncRedisDBIndex",
+    "AsyncRedisIndex",
+    "AsyncRedisKVStore",
+    "AsyncSQLiteConnection",
+    "AsyncSQLiteDBIndex",
+    "AsyncSQLiteIndex",
+    "AsyncSQLiteKVStore",
+    "Conflict",
+    "CorruptState",
+    "DropPlan",
+    "IndexEntry",
+    "InvalidConfiguration",
+    "InvalidEntry",
+    "InvalidName",
+    "Layer",
+    "LeaseLost",
+    "MergeConfiguration",
+    "MergePlan",
+    "MetadataError",
+    "MissingExtra",
+    "MovePlan",
+    "OutcomeUnknown",
+    "QueryOptions",
+    "QueuedPlan",
+    "RedisConnection",
+    "RedisDBIndex",
+    "RedisIndex",
+    "RedisIndexEntry",
+    "RedisKVStore",
+    "SQLiteConnection",
+    "SQLiteDBIndex",
+    "SQLiteIndex",
+    "SQLiteKVStore",
+    "StoreError",
+    "Unavailable",
+    "UnknownLayer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,16 +1,19 @@
 """Every error this package raises on purpose.
 
     MetadataError
-     ├── InvalidEntry      an entry, a query or a plan holds a value the catalog can't keep; nothing was written
-     ├── InvalidName       a database, table, layer, writer or path that may not be one; nothing was written
-     ├── UnknownLayer      a layer that the table's configuration does not list; nothing was written
-     ├── LeaseLost         the plan is no longer held under this lease; nothing was written
-     ├── Conflict          the catalog changed under the caller (a source of a merge is gone); nothing was written
-     ├── MissingExtra      an optional dependency is not installed; the message holds the pip command
-     └── StoreError        the store itself failed
-          ├── Unavailable     it could not be reached; nothing was written; try again
-          ├── OutcomeUnknown  the answer to a write was lost; repeating the same call is safe
-          └── CorruptState    what it holds can't be read; the message names the place
+     ├── InvalidEntry          an entry holds a value the catalog can't keep
+     ├── InvalidName           a database, table, layer, writer or path that may not be one
+     ├── InvalidConfiguration  a URL, layer list, merge configuration or option that can't be used
+     ├── UnknownLayer          a layer that the table's configuration does not list
+     ├── LeaseLost             the plan is no longer held under this lease
+     ├── Conflict              the catalog changed under the caller: a plan's source is gone
+     ├── MissingExtra          an optional dependency is not installed; holds the pip command
+     └── StoreError            the store itself failed
+          ├── Unavailable      it could not be reached, or is busy; try again
+          ├── OutcomeUnknown   the answer to a write was lost; repeating the same call is safe
+          └── CorruptState     what it holds can't be read; the message names the place
+
+After any of them but OutcomeUnknown, nothing was written.
 
 Errors of libraries underneath are mapped to these where a store is entered and stay reachable as
 `__cause__`. No message shows a password.
@@ -19,6 +22,7 @@ Errors of libraries underneath are mapped to these where a store is entered and 
 __all__ = [
     "Conflict",
     "CorruptState",
+    "InvalidConfiguration",
     "InvalidEntry",
     "InvalidName",
     "LeaseLost",
@@ -41,6 +45,10 @@ class InvalidEntry(MetadataError, ValueError):
 
 class InvalidName(MetadataError, ValueError):
     """A name or path that would not stay inside its key, statement or folder."""
+
+
+class InvalidConfiguration(MetadataError, ValueError):
+    """A setting that can't be used. The message names it and what it may be; it hides passwords."""
 
 
 class UnknownLayer(MetadataError, ValueError):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gigapi_metadata.errors import InvalidEntry, InvalidName
+from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 
@@ -293,7 +293,7 @@ def merge_configurations(
     the list (FORMAT, "Names").
 
     Raises:
-        InvalidEntry: a row is not three whole numbers, or one of them is negative.
+        InvalidConfiguration: a row is not three whole numbers, or one of them is negative.
     """
     if rows is None:
         return DEFAULT_MERGE_CONFIGURATIONS
@@ -304,11 +304,13 @@ def merge_configurations(
         else:
             values = list(row) if isinstance(row, Sequence) else []
         if len(values) != 3 or any(type(value) is not int for value in values):
-            raise InvalidEntry(
+            raise InvalidConfiguration(
                 f"merge configuration {row!r} must be [timeout_sec, max_size_bytes, iteration]"
             )
         if min(values) < 0 or max(values) > INT64_MAX:
-            raise InvalidEntry(f"merge configuration {row!r} holds a number that is out of range")
+            raise InvalidConfiguration(
+                f"merge configuration {row!r} holds a number that is out of range"
+            )
         result.append(MergeConfiguration(*values))
     return tuple(result)
 
@@ -317,18 +319,20 @@ def check_layers(layers: Iterable[Layer] | None) -> tuple[Layer, ...]:
     """`layers` as a tuple; None means none.
 
     Raises:
-        InvalidName: a layer's name is not a legal one, or stands twice.
-        InvalidEntry: a layer has an unknown type or a negative ttl_sec.
+        InvalidName: a layer's name is not a legal one.
+        InvalidConfiguration: two layers share a name, or one has an unknown type or a negative ttl_sec.
     """
     result: dict[str, Layer] = {}
     for layer in layers or ():
         check_name("layer", layer.name)
         if layer.name in result:
-            raise InvalidName(f"two layers are named {layer.name!r}")
+            raise InvalidConfiguration(f"two layers are named {layer.name!r}")
         if layer.type not in ("fs", "s3"):
-            raise InvalidEntry(f"layer {layer.name!r}: type {layer.type!r} must be 'fs' or 's3'")
+            raise InvalidConfiguration(
+                f"layer {layer.name!r}: type {layer.type!r} must be 'fs' or 's3'"
+            )
         if type(layer.ttl_sec) is not int or not 0 <= layer.ttl_sec <= INT64_MAX:
-            raise InvalidEntry(
+            raise InvalidConfiguration(
                 f"layer {layer.name!r}: ttl_sec {layer.ttl_sec!r} must be a whole number of "
                 "seconds, 0 for never"
             )

@@ -97,7 +97,9 @@ def move_target(path: str, id: str) -> str:
     return file_path(dir_of(path), id, iteration_of(path))
 
 
-def pack(last_size: int | None, sizes: Iterable[int], max_size: int) -> list[tuple[bool, list[int]]]:
+def pack(
+    last_size: int | None, sizes: Iterable[int], max_size: int
+) -> list[tuple[bool, list[int]]]:
     """Distribute new files over merge plans, in order.
 
     A file joins the last plan while the sum of sizes does not exceed `max_size`, else it opens a

@@ -1,0 +1,160 @@
+"""The awaitable classes: the methods of sync.py, where they are described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeVar, cast
+
+from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
+from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
+from gigapi_metadata.model import (
+    DropPlan,
+    IndexEntry,
+    MergePlan,
+    MovePlan,
+    Plan,
+    QueryOptions,
+    QueuedPlan,
+)
+from gigapi_metadata.stores.base import QueueRef, Store
+
+PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
+
+
+class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
+    """As Index, with awaitable methods. For one event loop."""
+
+    def __init__(self, connection: AsyncConnectionT, owned: bool, verbs: TableVerbs) -> None:
+        super().__init__(connection, owned)
+        self._verbs = verbs
+
+    async def batch(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None = None,
+    ) -> int:
+        """See `Index.batch`."""
+        return await self._run(self._verbs.batch(add_entries, rm_entries))
+
+    async def get(self, path: str, layer: str | None = None) -> IndexEntry | None:
+        """See `Index.get`."""
+        return await self._run(self._verbs.get(path, layer))
+
+    async def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> list[IndexEntry]:
+        """See `Index.query`."""
+        options = query_options(options, after, before, folder, iteration)
+        return await self._run(self._verbs.query(options, layer))
+
+    async def get_all(self) -> list[IndexEntry]:
+        """See `Index.get_all`."""
+        return await self._run(self._verbs.query(QueryOptions(), None))
+
+    async def paths(self) -> list[str]:
+        """See `Index.paths`."""
+        return await self._run(self._verbs.paths())
+
+    async def get_merge_plan(
+        self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None
+    ) -> MergePlan | None:
+        """See `Index.get_merge_plan`."""
+        queue = QueueRef("merge", layer, writer_id, iteration)
+        return cast("MergePlan | None", await self._run(self._verbs.lease(queue, lease_s)))
+
+    async def end_merge(self, plan: MergePlan) -> None:
+        """See `Index.end_merge`."""
+        await self._run(self._verbs.end(plan, MergePlan))
+
+    async def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> None:
+        """See `Index.complete_merge`."""
+        await self._run(self._verbs.complete_merge(plan, merged_entry))
+
+    async def get_move_plan(
+        self, writer_id: str, layer: str, *, lease_s: int | None = None
+    ) -> MovePlan | None:
+        """See `Index.get_move_plan`."""
+        queue = QueueRef("move", layer, writer_id)
+        return cast("MovePlan | None", await self._run(self._verbs.lease(queue, lease_s)))
+
+    async def end_move(self, plan: MovePlan) -> None:
+        """See `Index.end_move`."""
+        await self._run(self._verbs.end(plan, MovePlan))
+
+    async def complete_move(self, plan: MovePlan, moved_entry: IndexEntry | None) -> None:
+        """See `Index.complete_move`."""
+        await self._run(self._verbs.complete_move(plan, moved_entry))
+
+    async def get_drop_queue(
+        self, writer_id: str, layer: str, *, lease_s: int | None = None
+    ) -> DropPlan | None:
+        """See `Index.get_drop_queue`."""
+        queue = QueueRef("drop", layer, writer_id)
+        return cast("DropPlan | None", await self._run(self._verbs.lease(queue, lease_s)))
+
+    async def rm_from_drop_queue(self, plan: DropPlan) -> None:
+        """See `Index.rm_from_drop_queue`."""
+        await self._run(self._verbs.end(plan, DropPlan))
+
+    async def renew(self, plan: PlanT, *, lease_s: int | None = None) -> PlanT:
+        """See `Index.renew`."""
+        return cast(PlanT, await self._run(self._verbs.renew(plan, lease_s)))
+
+    async def release(self, plan: Plan, error: str | None = None, *, delay_s: int = 0) -> None:
+        """See `Index.release`."""
+        await self._run(self._verbs.release(plan, error, delay_s))
+
+    async def plans(self) -> list[QueuedPlan]:
+        """See `Index.plans`."""
+        return await self._run(self._verbs.plans())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
+
+
+class AsyncDBIndex(AsyncShell[AsyncConnectionT]):
+    """As DBIndex, awaitable."""
+
+    def __init__(self, connection: AsyncConnectionT, owned: bool, store: Store) -> None:
+        super().__init__(connection, owned)
+        self._verbs = CatalogVerbs(store)
+
+    async def databases(self) -> list[str]:
+        """See `DBIndex.databases`."""
+        return await self._run(self._verbs.databases())
+
+    async def tables(self, database: str) -> list[str]:
+        """See `DBIndex.tables`."""
+        return await self._run(self._verbs.tables(database))
+
+    async def paths(self, database: str, table: str) -> list[str]:
+        """See `DBIndex.paths`."""
+        return await self._run(self._verbs.paths(database, table))
+
+
+class AsyncKVStore(AsyncShell[AsyncConnectionT]):
+    """As KVStore, awaitable."""
+
+    def __init__(self, connection: AsyncConnectionT, owned: bool, store: Store) -> None:
+        super().__init__(connection, owned)
+        self._verbs = ValueVerbs(store)
+
+    async def get(self, key: str) -> bytes | None:
+        """See `KVStore.get`."""
+        return await self._run(self._verbs.get(key))
+
+    async def put(self, key: str, value: bytes) -> None:
+        """See `KVStore.put`."""
+        await self._run(self._verbs.put(key, value))
+
+    async def delete(self, key: str) -> None:
+        """See `KVStore.delete`."""
+        await self._run(self._verbs.delete(key))

@@ -1,0 +1,162 @@
+"""What all public classes are made of: a connection, verbs, and who closes what."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from gigapi_metadata.index.verbs import TableVerbs, check_seconds
+from gigapi_metadata.model import (
+    Layer,
+    MergeConfiguration,
+    QueryOptions,
+    check_layers,
+    merge_configurations,
+)
+from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S, Rules
+from gigapi_metadata.stores.base import Steps, Store, arun, run
+
+T = TypeVar("T")
+
+MergeRows = Sequence[MergeConfiguration | Sequence[int]]
+
+
+class Connection(Protocol):
+    """What a sync shell needs of a connection."""
+
+    def perform(self, request: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+class AsyncConnection(Protocol):
+    """What an async shell needs of a connection."""
+
+    def perform(self, request: Any) -> Awaitable[Any]: ...
+    async def close(self) -> None: ...
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+AsyncConnectionT = TypeVar("AsyncConnectionT", bound=AsyncConnection)
+
+
+class Shell(Generic[ConnectionT]):
+    """Drives verbs over a connection; closes it if it made it."""
+
+    def __init__(self, connection: ConnectionT, owned: bool) -> None:
+        self.connection = connection
+        self._owned = owned
+
+    def _run(self, steps: Steps[T]) -> T:
+        return run(steps, self.connection.perform)
+
+    def close(self) -> None:
+        """Close the connections, if they were made for this object. May be called again."""
+        if self._owned:
+            self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.connection!r}>"
+
+
+class AsyncShell(Generic[AsyncConnectionT]):
+    """As Shell, awaiting."""
+
+    def __init__(self, connection: AsyncConnectionT, owned: bool) -> None:
+        self.connection = connection
+        self._owned = owned
+
+    async def _run(self, steps: Steps[T]) -> T:
+        return await arun(steps, self.connection.perform)
+
+    async def close(self) -> None:
+        """Close the connections, if they were made for this object. May be called again."""
+        if self._owned:
+            await self.connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.connection!r}>"
+
+
+class TableShell:
+    """What sync and async indexes have in common: the table and its configuration."""
+
+    _verbs: TableVerbs
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return self._verbs.ref.database
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self._verbs.ref.table
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The table's storage tiers, hottest first."""
+        return list(self._verbs.rules.layers)
+
+    @property
+    def merge_configurations(self) -> list[MergeConfiguration]:
+        """How files are merged: the n-th row governs iteration n. Assigning takes effect with the
+        next call; plans that wait already stay as they are."""
+        return list(self._verbs.rules.merge_configurations)
+
+    @merge_configurations.setter
+    def merge_configurations(self, rows: MergeRows) -> None:
+        self._verbs.reconfigure(merge_configurations(rows))
+
+
+def table_verbs(
+    store: Store,
+    database: str,
+    table: str,
+    layers: Iterable[Layer] | None = None,
+    rows: MergeRows | None = None,
+    lease_s: int = DEFAULT_LEASE_S,
+    drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+) -> TableVerbs:
+    """The verbs of one table under a checked configuration.
+
+    Raises:
+        InvalidName: the database, the table or a layer has a name it may not have.
+        InvalidConfiguration: the layers, the merge configurations or a number of seconds.
+    """
+    rules = Rules(
+        layers=check_layers(layers),
+        merge_configurations=merge_configurations(rows),
+        lease_s=check_seconds("lease_s", lease_s, 1),
+        drop_grace_s=check_seconds("drop_grace_s", drop_grace_s, 0),
+    )
+    return TableVerbs(store, database, table, rules)
+
+
+def query_options(
+    options: QueryOptions | None,
+    after: datetime | int | None,
+    before: datetime | int | None,
+    folder: str | None,
+    iteration: int | None,
+) -> QueryOptions:
+    """`options` with whatever else is given put in its place."""
+    base = options or QueryOptions()
+    return QueryOptions(
+        folder=base.folder if folder is None else folder,
+        after=base.after if after is None else after,
+        before=base.before if before is None else before,
+        iteration=base.iteration if iteration is None else iteration,
+    )

@@ -1,0 +1,108 @@
+"""The public classes on Redis. Each takes a URL, or a connection to share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gigapi_metadata.index.aio import AsyncDBIndex, AsyncIndex, AsyncKVStore
+from gigapi_metadata.index.base import MergeRows, table_verbs
+from gigapi_metadata.index.sync import DBIndex, Index, KVStore
+from gigapi_metadata.model import Layer
+from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
+from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
+from gigapi_metadata.stores.redis.store import RedisStore
+
+
+def _connection(url: str | RedisConnection) -> tuple[RedisConnection, bool]:
+    """The connection, and whether it was made here."""
+    return (url, False) if isinstance(url, RedisConnection) else (RedisConnection(url), True)
+
+
+def _async_connection(url: str | AsyncRedisConnection) -> tuple[AsyncRedisConnection, bool]:
+    if isinstance(url, AsyncRedisConnection):
+        return url, False
+    return AsyncRedisConnection(url), True
+
+
+class RedisIndex(Index[RedisConnection]):
+    """A table of the catalog on a Redis or Valkey server, in GigAPI's format.
+
+    url: redis://, rediss:// (certificates are verified), unix://, valkey:// or valkeys://, with
+        user, password and database number as usual; or a RedisConnection to share.
+    layers: the table's storage tiers, hottest first; without, "" is the only one.
+    merge_configurations: rows of (timeout_sec, max_size, iteration); [] plans no merges.
+    lease_s: for how many seconds plans are handed out.
+    drop_grace_s: how many seconds a removed file stays for readers that have listed it.
+    """
+
+    def __init__(
+        self,
+        url: str | RedisConnection,
+        database: str,
+        table: str,
+        layers: Iterable[Layer] | None = None,
+        merge_configurations: MergeRows | None = None,
+        *,
+        lease_s: int = DEFAULT_LEASE_S,
+        drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+    ) -> None:
+        connection, owned = _connection(url)
+        store = RedisStore(connection.receipts)
+        verbs = table_verbs(
+            store, database, table, layers, merge_configurations, lease_s, drop_grace_s
+        )
+        super().__init__(connection, owned, verbs)
+
+
+class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
+    """As RedisIndex, awaitable. For one event loop."""
+
+    def __init__(
+        self,
+        url: str | AsyncRedisConnection,
+        database: str,
+        table: str,
+        layers: Iterable[Layer] | None = None,
+        merge_configurations: MergeRows | None = None,
+        *,
+        lease_s: int = DEFAULT_LEASE_S,
+        drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+    ) -> None:
+        connection, owned = _async_connection(url)
+        store = RedisStore(connection.receipts)
+        verbs = table_verbs(
+            store, database, table, layers, merge_configurations, lease_s, drop_grace_s
+        )
+        super().__init__(connection, owned, verbs)
+
+
+class RedisDBIndex(DBIndex[RedisConnection]):
+    """What is in a Redis catalog."""
+
+    def __init__(self, url: str | RedisConnection) -> None:
+        connection, owned = _connection(url)
+        super().__init__(connection, owned, RedisStore(connection.receipts))
+
+
+class AsyncRedisDBIndex(AsyncDBIndex[AsyncRedisConnection]):
+    """As RedisDBIndex, awaitable."""
+
+    def __init__(self, url: str | AsyncRedisConnection) -> None:
+        connection, owned = _async_connection(url)
+        super().__init__(connection, owned, RedisStore(connection.receipts))
+
+
+class RedisKVStore(KVStore[RedisConnection]):
+    """Raw bytes on Redis, under the key as it is: no prefix. The catalog's own keys are refused."""
+
+    def __init__(self, url: str | RedisConnection) -> None:
+        connection, owned = _connection(url)
+        super().__init__(connection, owned, RedisStore(connection.receipts))
+
+
+class AsyncRedisKVStore(AsyncKVStore[AsyncRedisConnection]):
+    """As RedisKVStore, awaitable."""
+
+    def __init__(self, url: str | AsyncRedisConnection) -> None:
+        connection, owned = _async_connection(url)
+        super().__init__(connection, owned, RedisStore(connection.receipts))

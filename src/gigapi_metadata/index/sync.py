@@ -1,0 +1,208 @@
+"""The blocking classes: each method is one line over a verb (verbs.py), and says what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeVar, cast
+
+from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
+from gigapi_metadata.model import (
+    DropPlan,
+    IndexEntry,
+    MergePlan,
+    MovePlan,
+    Plan,
+    QueryOptions,
+    QueuedPlan,
+)
+from gigapi_metadata.stores.base import QueueRef, Store
+
+PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
+
+
+class Index(TableShell, Shell[ConnectionT]):
+    """The catalog of one table: its entries, and the plans to merge, move and drop its files.
+
+    Safe to share between threads. Any call may raise StoreError or one of its kinds; a call that
+    raised anything but OutcomeUnknown has changed nothing.
+    """
+
+    def __init__(self, connection: ConnectionT, owned: bool, verbs: TableVerbs) -> None:
+        super().__init__(connection, owned)
+        self._verbs = verbs
+
+    def batch(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None = None,
+    ) -> int:
+        """Add and remove entries: all of it or nothing. Atomic; safe to repeat.
+
+        Adding a path that is there replaces its entry and plans nothing anew. Removing schedules
+        the file's deletion after the grace; removing what is not there has no effect. A path in
+        both lists ends up removed, a path given twice is added as given last.
+
+        Returns:
+            0.
+
+        Raises:
+            InvalidEntry: one of the entries can't be kept; the message names it.
+            UnknownLayer: one of them is in a layer that this table does not have.
+        """
+        return self._run(self._verbs.batch(add_entries, rm_entries))
+
+    def get(self, path: str, layer: str | None = None) -> IndexEntry | None:
+        """The entry of `path`, if it is there and, when `layer` is given, in that layer."""
+        return self._run(self._verbs.get(path, layer))
+
+    def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> list[IndexEntry]:
+        """Every entry whose file overlaps the window and no other, once, by (min_time, path).
+
+        Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
+        Keywords go before `options`. `folder` is a prefix of the path.
+        """
+        options = query_options(options, after, before, folder, iteration)
+        return self._run(self._verbs.query(options, layer))
+
+    def get_all(self) -> list[IndexEntry]:
+        """Every entry, by (min_time, path)."""
+        return self._run(self._verbs.query(QueryOptions(), None))
+
+    def paths(self) -> list[str]:
+        """The folders that hold files, sorted."""
+        return self._run(self._verbs.paths())
+
+    def get_merge_plan(
+        self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None
+    ) -> MergePlan | None:
+        """The first merge that is due, over all folders in order, held for `lease_s` seconds
+        (the index's own lease when None). None when nothing is due.
+
+        The plan names files that are there now. Its holder merges them into `plan.path_to`, a name
+        that is the same in every attempt at this plan, and calls `complete_merge`.
+        """
+        queue = QueueRef("merge", layer, writer_id, iteration)
+        return cast("MergePlan | None", self._run(self._verbs.lease(queue, lease_s)))
+
+    def end_merge(self, plan: MergePlan) -> None:
+        """End a merge whose result was registered with `batch`. `complete_merge` does both at once.
+
+        Raises:
+            LeaseLost: the plan is not held under this lease. Ending it again has no effect.
+        """
+        self._run(self._verbs.end(plan, MergePlan))
+
+    def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> None:
+        """Register a merge's result: adds it, removes the sources, schedules their deletion, ends
+        the plan. One atomic step; again after success it has no effect.
+
+        Raises:
+            LeaseLost: the plan is not held under this lease: throw the result away.
+            Conflict: a source was removed since: throw the result away and release the plan.
+            InvalidEntry: the entry is not of `plan.path_to`.
+        """
+        self._run(self._verbs.complete_merge(plan, merged_entry))
+
+    def get_move_plan(
+        self, writer_id: str, layer: str, *, lease_s: int | None = None
+    ) -> MovePlan | None:
+        """The first file whose time in `layer` has run out, held as in `get_merge_plan`."""
+        queue = QueueRef("move", layer, writer_id)
+        return cast("MovePlan | None", self._run(self._verbs.lease(queue, lease_s)))
+
+    def end_move(self, plan: MovePlan) -> None:
+        """As `end_merge`, for a move."""
+        self._run(self._verbs.end(plan, MovePlan))
+
+    def complete_move(self, plan: MovePlan, moved_entry: IndexEntry | None) -> None:
+        """As `complete_merge`, for a move. `moved_entry` is None for a file that has expired
+        (`plan.layer_to` is "")."""
+        self._run(self._verbs.complete_move(plan, moved_entry))
+
+    def get_drop_queue(
+        self, writer_id: str, layer: str, *, lease_s: int | None = None
+    ) -> DropPlan | None:
+        """The first file that may be deleted now, held as in `get_merge_plan`. Its grace is over
+        and no entry names it."""
+        queue = QueueRef("drop", layer, writer_id)
+        return cast("DropPlan | None", self._run(self._verbs.lease(queue, lease_s)))
+
+    def rm_from_drop_queue(self, plan: DropPlan) -> None:
+        """As `end_merge`, for a file that has been deleted."""
+        self._run(self._verbs.end(plan, DropPlan))
+
+    def renew(self, plan: PlanT, *, lease_s: int | None = None) -> PlanT:
+        """The same plan under a lease that lasts at least `lease_s` seconds from now. The plan
+        passed in must not be used any more.
+
+        Raises:
+            LeaseLost: the plan is not held under this lease.
+        """
+        return cast(PlanT, self._run(self._verbs.renew(plan, lease_s)))
+
+    def release(self, plan: Plan, error: str | None = None, *, delay_s: int = 0) -> None:
+        """Give the plan back, to be had again `delay_s` seconds from now. With `error`, an attempt
+        is counted and its reason kept, for `plans` to show.
+
+        Raises:
+            LeaseLost: the plan is not held under this lease.
+        """
+        self._run(self._verbs.release(plan, error, delay_s))
+
+    def plans(self) -> list[QueuedPlan]:
+        """Every plan of the table, waiting or leased. For people: on Redis it scans the keyspace."""
+        return self._run(self._verbs.plans())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
+
+
+class DBIndex(Shell[ConnectionT]):
+    """Which databases, tables and folders hold files. Read-only."""
+
+    def __init__(self, connection: ConnectionT, owned: bool, store: Store) -> None:
+        super().__init__(connection, owned)
+        self._verbs = CatalogVerbs(store)
+
+    def databases(self) -> list[str]:
+        """The databases, sorted."""
+        return self._run(self._verbs.databases())
+
+    def tables(self, database: str) -> list[str]:
+        """The tables of `database`, sorted."""
+        return self._run(self._verbs.tables(database))
+
+    def paths(self, database: str, table: str) -> list[str]:
+        """The folders of a table, sorted."""
+        return self._run(self._verbs.paths(database, table))
+
+
+class KVStore(Shell[ConnectionT]):
+    """Raw bytes under keys that the caller names."""
+
+    def __init__(self, connection: ConnectionT, owned: bool, store: Store) -> None:
+        super().__init__(connection, owned)
+        self._verbs = ValueVerbs(store)
+
+    def get(self, key: str) -> bytes | None:
+        """The value under `key`, None when there is none."""
+        return self._run(self._verbs.get(key))
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set `key`. Atomic; safe to repeat."""
+        self._run(self._verbs.put(key, value))
+
+    def delete(self, key: str) -> None:
+        """Remove `key` if it is there. Atomic; safe to repeat."""
+        self._run(self._verbs.delete(key))

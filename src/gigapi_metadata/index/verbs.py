@@ -1,0 +1,265 @@
+"""What an index can do, written once: checks, then one request to the store.
+
+Every verb is a generator (stores/base.py); sync.py and aio.py drive it. Nothing
+here does I/O or knows which store it talks to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName
+from gigapi_metadata.model import (
+    DropPlan,
+    IndexEntry,
+    MergeConfiguration,
+    MergePlan,
+    MovePlan,
+    Plan,
+    QueryOptions,
+    QueuedPlan,
+    check_entry,
+)
+from gigapi_metadata.names import check_name, check_path, check_writer
+from gigapi_metadata.planning import Rules
+from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
+from gigapi_metadata.timerange import window
+
+
+class TableVerbs:
+    """The verbs of one table. `rules` is read at the start of each verb, so it may be replaced."""
+
+    def __init__(self, store: Store, database: str, table: str, rules: Rules) -> None:
+        self.ref = TableRef(check_name("database", database), check_name("table", table))
+        self.store = store
+        self.rules = rules
+
+    def reconfigure(self, merge_configurations: tuple[MergeConfiguration, ...]) -> None:
+        """Use other merge configurations from the next call on."""
+        self.rules = msgspec.structs.replace(self.rules, merge_configurations=merge_configurations)
+
+    # Entries
+
+    def batch(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None,
+    ) -> Steps[int]:
+        """See `Index.batch`."""
+        remove = self._removals(rm_entries)
+        add = {
+            entry.path: entry
+            for entry in self._entries("add_entries", add_entries)
+            if self._check(entry)
+        }
+        for path in remove:
+            add.pop(path, None)
+        if add or remove:
+            change = Change(list(add.values()), remove)
+            yield from self.store.commit(self.ref, change, self.rules)
+        return 0
+
+    def get(self, path: str, layer: str | None) -> Steps[IndexEntry | None]:
+        """See `Index.get`."""
+        entry = yield from self.store.get(self.ref, check_path(path))
+        if entry is None or layer is None or entry.layer == layer:
+            return entry
+        return None
+
+    def query(self, options: QueryOptions, layer: str | None) -> Steps[list[IndexEntry]]:
+        """See `Index.query`."""
+        if type(options.iteration) is not int or options.iteration < 0:
+            raise InvalidConfiguration(
+                f"iteration must be a whole number, 0 for any, not {options.iteration!r}"
+            )
+        if not isinstance(options.folder, str):
+            raise InvalidConfiguration(f"folder must be a string, not {options.folder!r}")
+        wanted = window(options.after, options.before)
+        if wanted.after > wanted.before:
+            return []
+        selection = Selection(wanted, options.folder, options.iteration, layer)
+        return (yield from self.store.select(self.ref, selection))
+
+    def paths(self) -> Steps[list[str]]:
+        """See `Index.paths`."""
+        return (yield from self.store.folders(self.ref))
+
+    # Plans
+
+    def lease(self, queue: QueueRef, lease_s: int | None) -> Steps[Plan | None]:
+        """The first plan of `queue` that is due, held for `lease_s` seconds."""
+        check_writer(queue.writer_id)
+        self.rules.check_layer(queue.layer)
+        if queue.kind == "merge" and (type(queue.iteration) is not int or queue.iteration < 1):
+            raise InvalidConfiguration(f"iteration must be 1 or more, not {queue.iteration!r}")
+        seconds = self._lease_s(lease_s)
+        return (yield from self.store.lease(self.ref, queue, seconds))
+
+    def end(self, plan: Plan, expected: type[Plan]) -> Steps[None]:
+        """End a plan whose result has been registered already."""
+        self._check_plan(plan, expected)
+        yield from self.store.commit(self.ref, Change(ends=plan), self.rules)
+
+    def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> Steps[None]:
+        """See `Index.complete_merge`."""
+        self._check_plan(plan, MergePlan)
+        self._check_result(merged_entry, plan.path_to, plan.layer)
+        change = Change([merged_entry], plan.paths_from, plan)
+        yield from self.store.commit(self.ref, change, self.rules)
+
+    def complete_move(self, plan: MovePlan, moved_entry: IndexEntry | None) -> Steps[None]:
+        """See `Index.complete_move`."""
+        self._check_plan(plan, MovePlan)
+        added: list[IndexEntry] = []
+        if plan.layer_to == "":
+            if moved_entry is not None:
+                raise InvalidEntry(
+                    f"plan {plan.id}: {plan.path_from!r} has expired, there is no layer to move it "
+                    "to; complete it with None"
+                )
+        else:
+            if moved_entry is None:
+                raise InvalidEntry(
+                    f"plan {plan.id}: the entry of {plan.path_to!r} in layer {plan.layer_to!r} is "
+                    "missing"
+                )
+            self._check_result(moved_entry, plan.path_to, plan.layer_to)
+            added.append(moved_entry)
+        yield from self.store.commit(self.ref, Change(added, [plan.path_from], plan), self.rules)
+
+    def renew(self, plan: Plan, lease_s: int | None) -> Steps[Plan]:
+        """See `Index.renew`."""
+        self._check_plan(plan, (MergePlan, MovePlan, DropPlan))
+        seconds = self._lease_s(lease_s)
+        return (yield from self.store.renew(self.ref, plan, seconds))
+
+    def release(self, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
+        """See `Index.release`."""
+        self._check_plan(plan, (MergePlan, MovePlan, DropPlan))
+        if type(delay_s) is not int or delay_s < 0:
+            raise InvalidConfiguration(f"delay_s must be 0 or more seconds, not {delay_s!r}")
+        reason = None if error is None else str(error).encode(errors="replace").decode()
+        yield from self.store.release(self.ref, plan, reason, delay_s)
+
+    def plans(self) -> Steps[list[QueuedPlan]]:
+        """See `Index.plans`."""
+        return (yield from self.store.queued(self.ref))
+
+    # Checks
+
+    def _entries(self, what: str, entries: Iterable[IndexEntry] | None) -> Iterable[IndexEntry]:
+        if isinstance(entries, IndexEntry):
+            raise InvalidEntry(f"{what} must be a list of entries; put the entry into [ ]")
+        return () if entries is None else entries
+
+    def _check(self, entry: IndexEntry) -> bool:
+        check_entry(entry, *self.ref)
+        self.rules.check_layer(entry.layer)
+        try:
+            self.store.check_path(entry.path)
+        except InvalidName as fault:
+            raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
+        return True
+
+    def _removals(self, entries: Iterable[IndexEntry | str] | None) -> list[str]:
+        if isinstance(entries, (str, IndexEntry)):
+            raise InvalidEntry("rm_entries must be a list; put the entry into [ ]")
+        paths: dict[str, None] = {}
+        for entry in entries or ():
+            # A removal needs to name its file, no more: what a foreign writer left can be removed.
+            path = entry.path if isinstance(entry, IndexEntry) else entry
+            if isinstance(entry, IndexEntry) and (entry.database, entry.table) != self.ref:
+                raise InvalidEntry(
+                    f"entry {path!r}: it belongs to {entry.database!r}.{entry.table!r}, "
+                    f"this index is of {self.ref.database!r}.{self.ref.table!r}"
+                )
+            try:
+                paths[check_path(path)] = None
+            except InvalidName as fault:
+                raise InvalidEntry(f"entry {path!r}: {fault}") from fault
+        return list(paths)
+
+    def _check_plan(self, plan: Plan, expected: type[Plan] | tuple[type[Plan], ...]) -> None:
+        if not isinstance(plan, expected):
+            raise InvalidEntry(f"a plan of another kind is needed, not {type(plan).__name__}")
+        if (plan.database, plan.table) != self.ref:
+            raise InvalidEntry(
+                f"plan {plan.id} belongs to {plan.database!r}.{plan.table!r}, "
+                f"this index is of {self.ref.database!r}.{self.ref.table!r}"
+            )
+
+    def _check_result(self, entry: IndexEntry, path: str, layer: str) -> None:
+        self._check(entry)
+        if entry.path != path or entry.layer != layer:
+            raise InvalidEntry(
+                f"entry {entry.path!r} in layer {entry.layer!r}: the plan's result is {path!r} in "
+                f"layer {layer!r}"
+            )
+
+    def _lease_s(self, lease_s: int | None) -> int:
+        return self.rules.lease_s if lease_s is None else check_seconds("lease_s", lease_s, 1)
+
+
+class CatalogVerbs:
+    """What is there: databases, tables, folders."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def databases(self) -> Steps[list[str]]:
+        """See `DBIndex.databases`."""
+        return (yield from self.store.databases())
+
+    def tables(self, database: str) -> Steps[list[str]]:
+        """See `DBIndex.tables`."""
+        return (yield from self.store.tables(check_name("database", database)))
+
+    def paths(self, database: str, table: str) -> Steps[list[str]]:
+        """See `DBIndex.paths`."""
+        ref = TableRef(check_name("database", database), check_name("table", table))
+        return (yield from self.store.folders(ref))
+
+
+class ValueVerbs:
+    """Keys and values."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def get(self, key: str) -> Steps[bytes | None]:
+        """See `KVStore.get`."""
+        return (yield from self.store.kv_get(self._key(key)))
+
+    def put(self, key: str, value: bytes) -> Steps[None]:
+        """See `KVStore.put`."""
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise InvalidEntry(f"the value of {key!r} must be bytes, not {type(value).__name__}")
+        yield from self.store.kv_put(self._key(key), bytes(value))
+
+    def delete(self, key: str) -> Steps[None]:
+        """See `KVStore.delete`."""
+        yield from self.store.kv_delete(self._key(key))
+
+    def _key(self, key: str) -> str:
+        if not isinstance(key, str) or not key:
+            raise InvalidName(f"a key must be a string that is not empty, not {key!r}")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise InvalidName(f"the key {key!r} is not valid Unicode text") from None
+        return key
+
+
+def check_seconds(what: str, seconds: int, low: int) -> int:
+    """`seconds` itself if it is a whole number of at least `low`.
+
+    Raises:
+        InvalidConfiguration: it is not.
+    """
+    if type(seconds) is not int or not low <= seconds <= 10**10:
+        raise InvalidConfiguration(
+            f"{what} must be a whole number of seconds from {low}, not {seconds!r}"
+        )
+    return seconds

@@ -1,0 +1,1 @@
+"""Where a catalog is kept. `base` says what every store answers; each folder is one kind of store."""

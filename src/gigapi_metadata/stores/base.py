@@ -1,0 +1,175 @@
+"""The narrow waist: what a store answers, and how its answers are driven, sync or async.
+
+A store's verbs are generators. They yield *requests* - each one atomic for that kind of store: a
+script call, a transaction - and are sent the answers. Whoever drives them decides how a request is
+performed; `run` blocks, `arun` awaits. So each verb is written once and knows nothing of asyncio,
+and a cancelled or failed request unwinds it like any exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.planning import Rules
+from gigapi_metadata.timerange import Window
+
+T = TypeVar("T")
+
+Steps: TypeAlias = Generator[Any, Any, T]
+"""A verb under way: yields requests, is sent their answers, returns a T."""
+
+
+def run(steps: Steps[T], perform: Callable[[Any], Any]) -> T:
+    """Drive `steps` to its end, performing each request where we stand."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = perform(request)
+            except BaseException as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
+    """As `run`, awaiting each request. Cancelling throws CancelledError into the verb."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = await perform(request)
+            except BaseException as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+class TableRef(NamedTuple):
+    """Which table a request is about. Both names have been checked."""
+
+    database: str
+    table: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What one atomic commit does. Everything in it has been checked; no path stands twice.
+
+    `add` is in the order given; `remove` holds paths. With `ends`, the change is only made while
+    that plan is held under its lease, each path of `remove` must be there, and the plan ends.
+    """
+
+    add: Sequence[IndexEntry] = ()
+    remove: Sequence[str] = ()
+    ends: Plan | None = None
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which entries are asked for: those that overlap `window`, and match the rest where given."""
+
+    window: Window = Window()
+    folder: str = ""
+    iteration: int = 0
+    layer: str | None = None
+
+    def matches(self, entry: IndexEntry) -> bool:
+        """The full rule (FORMAT, "Querying"), for stores that narrow by something coarser."""
+        return (
+            entry.min_time <= self.window.before
+            and entry.max_time >= self.window.after
+            and (not self.folder or entry.path.startswith(self.folder))
+            and (not self.iteration or entry.path.endswith(self.suffix))
+            and (self.layer is None or entry.layer == self.layer)
+        )
+
+    @property
+    def suffix(self) -> str:
+        """How a path ends that is of `iteration`."""
+        return f".{self.iteration}.parquet"
+
+
+class QueueRef(msgspec.Struct, frozen=True):
+    """Which queues a plan is asked from. `iteration` counts for merges only."""
+
+    kind: PlanKind
+    layer: str
+    writer_id: str
+    iteration: int = 0
+
+
+class Store(Protocol):
+    """What every store answers. Each verb is atomic and durable as far as the store promises."""
+
+    def check_path(self, path: str) -> None:
+        """Refuse a legal path that this store's other readers can't live with (InvalidName)."""
+
+    def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
+        """Make the whole change or none of it.
+
+        Raises:
+            LeaseLost: `change.ends` is not held under its lease any more. When that very lease has
+                already been ended, nothing is raised and nothing changes.
+            Conflict: a path to remove under a plan is not there.
+        """
+        ...
+
+    def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
+        """The entry of `path`. Read-only."""
+        ...
+
+    def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
+        """Every matching entry, once, ordered by (min_time, path). Read-only."""
+        ...
+
+    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+        """Hand out the first plan that is due for `lease_s` seconds. It names living files only."""
+        ...
+
+    def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
+        """The plan under a lease that lasts at least `lease_s` seconds from now. Or LeaseLost."""
+        ...
+
+    def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
+        """Give the plan back, to be had again `delay_s` seconds from now. Or LeaseLost.
+
+        With `error`, an attempt is counted and its reason kept.
+        """
+        ...
+
+    def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
+        """Every plan of the table, in its queue's order. Read-only; for people, may be slow."""
+        ...
+
+    def databases(self) -> Steps[list[str]]:
+        """The databases that hold files, sorted. Read-only."""
+        ...
+
+    def tables(self, database: str) -> Steps[list[str]]:
+        """The tables of `database` that hold files, sorted. Read-only."""
+        ...
+
+    def folders(self, table: TableRef) -> Steps[list[str]]:
+        """The dirs of the table that hold files, sorted. Read-only."""
+        ...
+
+    def kv_get(self, key: str) -> Steps[bytes | None]:
+        """The value under `key`. Read-only."""
+        ...
+
+    def kv_put(self, key: str, value: bytes) -> Steps[None]:
+        """Set `key`. Atomic; safe to repeat."""
+        ...
+
+    def kv_delete(self, key: str) -> Steps[None]:
+        """Remove `key` if it is there. Atomic; safe to repeat."""
+        ...

@@ -1,0 +1,326 @@
+"""Getting a request to the server and its answer back: URLs, retries, errors.
+
+`RedisConnection` and `AsyncRedisConnection` differ by one await. What to do after a failure is
+decided in one place, `Attempts`, without I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from gigapi_metadata.errors import (
+    CorruptState,
+    InvalidConfiguration,
+    MetadataError,
+    OutcomeUnknown,
+    StoreError,
+    Unavailable,
+)
+from gigapi_metadata.stores.redis import scripts
+from gigapi_metadata.stores.redis.scripts import Request
+
+CONNECT_TIMEOUT_S = 5.0
+SOCKET_TIMEOUT_S = 30.0
+RETRY_PAUSES_S = (0.02, 0.1, 0.4)
+"""Before each further attempt, shortened at random so that clients do not come back in step."""
+
+RECEIPT_S = 300
+"""How long the server keeps the answer to a write; beyond the longest time that retries can take."""
+
+_SCHEMES = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+}
+_OPTIONS = {
+    "db",
+    "password",
+    "username",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "max_connections",
+    "health_check_interval",
+    "client_name",
+    "protocol",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+}
+
+
+def hide_password(url: str) -> str:
+    """`url` as it may be shown."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        user, at, host = parts.netloc.rpartition("@")
+        if at and ":" in user:
+            user = user.partition(":")[0] + ":***"
+        shown = [(key, "***" if "password" in key else value) for key, value in query]
+        return urlunsplit(parts._replace(netloc=user + at + host, query=urlencode(shown, safe="*")))
+    except ValueError:
+        return url.partition(":")[0] + "://***"
+
+
+def parse_url(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL and the settings to hand to redis-py.
+
+    Raises:
+        InvalidConfiguration: another scheme, a database that is no number, an unknown option.
+    """
+    shown = hide_password(url) if isinstance(url, str) else repr(url)
+    try:
+        parts = urlsplit(url)
+        scheme = _SCHEMES[parts.scheme]
+        options = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+        _ = parts.port
+    except (KeyError, AttributeError):
+        raise InvalidConfiguration(
+            f"{shown}: a Redis URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}"
+        ) from None
+    except ValueError as fault:
+        raise InvalidConfiguration(f"{shown}: {fault}") from None
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise InvalidConfiguration(
+            f"{shown}: unknown option {unknown[0]!r}; known are {', '.join(sorted(_OPTIONS))}"
+        )
+    database = options.get("db", "" if scheme == "unix" else unquote(parts.path).strip("/"))
+    if database and not (database.isdecimal() and database.isascii()):
+        raise InvalidConfiguration(f"{shown}: the database must be a number, not {database!r}")
+    settings: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": "gigapi-metadata",
+    }
+    if scheme == "rediss":
+        # redis-py verifies certificates by default; it can't be left out by accident.
+        checks = options.get("ssl_cert_reqs", "required")
+        if checks not in ("none", "optional", "required"):
+            raise InvalidConfiguration(
+                f"{shown}: ssl_cert_reqs must be required, optional or none, not {checks!r}"
+            )
+        settings["ssl_cert_reqs"] = checks
+        if checks == "none":
+            settings["ssl_check_hostname"] = False
+    return scheme + url[len(parts.scheme) :], settings
+
+
+class Receipts:
+    """Tells a client's writes apart, so that one whose answer was lost can be sent again.
+
+    A write takes a slot for as long as it is under way. Slots are used again, so the server keeps
+    no more receipts than the most writes this client ever had in flight, for RECEIPT_S seconds.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._client = ""
+        self._free: deque[int] = deque()
+        self._numbers = count()
+
+    @contextmanager
+    def slot(self) -> Iterator[tuple[str, int, str]]:
+        """(client, slot, token) of one write."""
+        if self._pid != os.getpid():
+            # After a fork the child must not share its parent's slots.
+            self._client = os.urandom(8).hex()
+            self._free = deque()
+            self._numbers = count()
+            self._pid = os.getpid()
+        client, free = self._client, self._free
+        try:
+            slot = free.popleft()
+        except IndexError:
+            slot = next(self._numbers)
+        try:
+            yield client, slot, os.urandom(8).hex()
+        finally:
+            free.append(slot)
+
+
+class Attempts:
+    """What to do when sending a request has failed. Decides, does no I/O.
+
+    A request that may have reached the server is sent again all the same: reads change nothing, and
+    a write carries a receipt. When the attempts are used up, the error says which of the two it was.
+    """
+
+    def __init__(self, request: Request, shown_url: str) -> None:
+        self._request = request
+        self._url = shown_url
+        self._pauses = iter(RETRY_PAUSES_S)
+        self._unknown_script = False
+        self._maybe_done = False
+
+    def send(self, client: Any) -> Any:
+        """Send the request: its answer, or an awaitable of it."""
+        return self._request.send(client, unknown_script=self._unknown_script)
+
+    def failed(self, error: Exception) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises:
+            MetadataError: there is no next attempt.
+        """
+        if isinstance(error, NoScriptError) and not self._unknown_script:
+            self._unknown_script = True
+            return 0.0
+        if isinstance(error, (AuthenticationError, AuthorizationError)):
+            raise StoreError(f"{self._url} refuses the login: {error}") from error
+        if isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError):
+            raise _mapped(error, self._url) from error
+        if not _never_sent(error):
+            self._maybe_done = True
+        try:
+            longest = next(self._pauses)
+        except StopIteration:
+            raise self._given_up(error) from error
+        return longest * random.uniform(0.5, 1.0)
+
+    def _given_up(self, error: Exception) -> MetadataError:
+        if self._maybe_done and self._request.writes:
+            return OutcomeUnknown(
+                f"{self._url} did not answer ({error}): the write may have happened. "
+                "Repeating the same call is safe."
+            )
+        return Unavailable(f"{self._url} can't be reached: {error}")
+
+
+def _never_sent(error: Exception) -> bool:
+    # redis-py raises the same class for a connection that was never made and for one that broke;
+    # only the message of the former says "connecting to".
+    return isinstance(error, (BusyLoadingError, MaxConnectionsError, ReadOnlyError)) or (
+        "connecting to" in str(error)
+    )
+
+
+def _mapped(error: ResponseError, url: str) -> MetadataError:
+    text = str(error)
+    if "CORRUPT " in text:
+        return CorruptState(
+            text[text.index("CORRUPT ") + len("CORRUPT ") :].partition(" script:")[0]
+        )
+    if "WRONGTYPE" in text:
+        return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+    return StoreError(f"{url} refused a request: {text}")
+
+
+class _Connection:
+    """What the sync and the async connection share: the URL and the receipts."""
+
+    def __init__(self, url: str) -> None:
+        self._target, self._settings = parse_url(url)
+        self.shown_url = hide_password(url)
+        self.receipts = Receipts()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shown_url!r})"
+
+
+class RedisConnection(_Connection):
+    """A pool of connections to one server. `client` is redis-py's own client on that pool.
+
+    Threads may share it. Connections are made when they are needed, so making one can't fail for
+    want of a server; `load_scripts` asks for one.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.client: redis.Redis = redis.Redis.from_url(self._target, **self._settings)
+
+    def perform(self, request: Request) -> Any:
+        """The answer to `request`; retried where that is safe."""
+        attempts = Attempts(request, self.shown_url)
+        while True:
+            try:
+                return attempts.send(self.client)
+            except (RedisError, OSError) as error:
+                pause = attempts.failed(error)
+            time.sleep(pause)
+
+    def load_scripts(self) -> None:
+        """Make the scripts known to the server ahead of their first use."""
+        for script in scripts.ALL:
+            self.perform(scripts.Command(("SCRIPT LOAD", script.source)))
+
+    def close(self) -> None:
+        """Close all connections. May be called again."""
+        self.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncRedisConnection(_Connection):
+    """As RedisConnection, for one event loop."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            self._target,
+            **{**self._settings, "retry": AsyncRetry(NoBackoff(), 0)},
+        )
+
+    async def perform(self, request: Request) -> Any:
+        """The answer to `request`; retried where that is safe."""
+        attempts = Attempts(request, self.shown_url)
+        while True:
+            try:
+                return await attempts.send(self.client)
+            except (RedisError, OSError) as error:
+                pause = attempts.failed(error)
+            await asyncio.sleep(pause)
+
+    async def load_scripts(self) -> None:
+        """Make the scripts known to the server ahead of their first use."""
+        for script in scripts.ALL:
+            await self.perform(scripts.Command(("SCRIPT LOAD", script.source)))
+
+    async def close(self) -> None:
+        """Close all connections. May be called again."""
+        await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()

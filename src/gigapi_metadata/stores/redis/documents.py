@@ -1,0 +1,157 @@
+"""An entry as Redis holds it (FORMAT, "An entry in Redis").
+
+Ours are written once, by msgspec, and never re-encoded, so that every integer keeps its digits.
+Reading also takes what the Go engine's cjson made of an entry: floats where integers stood, escaped
+slashes, fields in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from gigapi_metadata.errors import CorruptState
+from gigapi_metadata.model import IndexEntry, Stats
+
+
+class _Document(msgspec.Struct):
+    # `layer` and `writer_id` come first so that a script finds them without parsing JSON.
+    layer: str
+    writer_id: str
+    database: str
+    table: str
+    path: str
+    size_bytes: int
+    row_count: int
+    min: Stats | None
+    max: Stats | None
+    str_min_time: str
+    str_max_time: str
+    str_chunk_time: str
+    min_time: int = 0
+    max_time: int = 0
+    chunk_time: int = 0
+    cmd: str = "ADD"
+
+
+class _ForeignDocument(msgspec.Struct):
+    """The same, as lenient as FORMAT.md asks a reader to be."""
+
+    database: str
+    table: str
+    path: str
+    layer: str | None = ""
+    writer_id: str | None = ""
+    size_bytes: int | float | None = 0
+    row_count: int | float | None = 0
+    min: Any = None
+    max: Any = None
+    str_min_time: str | None = ""
+    str_max_time: str | None = ""
+    str_chunk_time: str | None = ""
+    min_time: int | float | None = 0
+    max_time: int | float | None = 0
+    chunk_time: int | float | None = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Document).decode
+_decode_foreign = msgspec.json.Decoder(_ForeignDocument).decode
+
+
+def encode(entry: IndexEntry) -> bytes:
+    """The document of `entry`, as it is stored."""
+    return _encode(_document(entry, "ADD"))
+
+
+def decode(document: bytes, key: str) -> IndexEntry:
+    """The entry of a stored document, whoever wrote it; `key` is named when it can't be read.
+
+    Raises:
+        CorruptState: it is no JSON, or lacks database, table, path or its times.
+    """
+    try:
+        found = _decode(document)
+        return IndexEntry(
+            found.database,
+            found.table,
+            found.path,
+            found.size_bytes,
+            int(found.str_min_time),
+            int(found.str_max_time),
+            found.layer,
+            found.row_count,
+            int(found.str_chunk_time),
+            found.min,
+            found.max,
+            found.writer_id,
+        )
+    except (ValueError, msgspec.DecodeError):
+        return _decode_leniently(document, key)
+
+
+def _decode_leniently(document: bytes, key: str) -> IndexEntry:
+    try:
+        found = _decode_foreign(document)
+        return IndexEntry(
+            database=found.database,
+            table=found.table,
+            path=found.path,
+            size_bytes=int(found.size_bytes or 0),
+            min_time=_time(found.str_min_time, found.min_time),
+            max_time=_time(found.str_max_time, found.max_time),
+            layer=found.layer or "",
+            row_count=int(found.row_count or 0),
+            chunk_time=_time(found.str_chunk_time, found.chunk_time),
+            min_data=_stats(found.min),
+            max_data=_stats(found.max),
+            writer_id=found.writer_id or "",
+        )
+    except (ValueError, OverflowError, msgspec.DecodeError) as fault:
+        start = document[:120].decode(errors="replace")
+        raise CorruptState(f"{key} holds an entry that can't be read ({fault}): {start}") from fault
+
+
+def _time(exact: str | None, rounded: float | None) -> int:
+    return int(exact) if exact else int(rounded or 0)
+
+
+def _stats(value: Any) -> Stats | None:
+    # Lua can't tell an empty list from an empty map; either means "nothing known".
+    if isinstance(value, dict):
+        return value
+    return None if value is None else {}
+
+
+class RedisIndexEntry(msgspec.Struct, frozen=True):
+    """An entry together with what is to be done with it: "ADD", or "DELETE" in a request."""
+
+    entry: IndexEntry
+    cmd: Literal["ADD", "DELETE"] = "ADD"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as Redis holds it."""
+        document: dict[str, Any] = msgspec.structs.asdict(_document(self.entry, self.cmd))
+        return document
+
+
+def _document(entry: IndexEntry, cmd: str) -> _Document:
+    return _Document(
+        entry.layer,
+        entry.writer_id,
+        entry.database,
+        entry.table,
+        entry.path,
+        entry.size_bytes,
+        entry.row_count,
+        entry.min_data,
+        entry.max_data,
+        str(entry.min_time),
+        str(entry.max_time),
+        str(entry.chunk_time),
+        0,
+        0,
+        0,
+        cmd,
+    )

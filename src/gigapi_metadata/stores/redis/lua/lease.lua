@@ -1,0 +1,136 @@
+-- Hands out the first plan that is due, over all dirs of the table in key order for merges
+-- (FORMAT, "Leasing and ending a plan"). Items that name no living file are discarded on the way.
+--
+-- KEYS[1]  receipt (string)   KEYS[2]  folders (hash)   KEYS[3]  attempts (hash)   KEYS[4]  targets (hash)
+-- ARGV[1]  JSON:
+--   token, receipt_s
+--   kind                    "merge" | "move" | "drop"
+--   lease_s                 for how long
+--   queue_head, queue_tail  the queue of a dir is <head><dir><tail>; move and drop: the queue is <head>
+--   files                   prefix of the files hashes
+-- Returns  false, or JSON [item as it stands in the processing list, dir, living paths, owner of path_to]:
+--          living paths are a merge's only; owner is '' or a move's path_from that path_to belongs to
+--
+-- Queues and files hashes follow from what is stored, so they can't be declared; they lie beside the rest.
+
+local job = cjson.decode(ARGV[1])
+local answer = receipt_read(KEYS[1], job.token)
+if answer then
+  return answer
+end
+local now = server_time()
+
+-- The document of a living entry that lies in the plan's layer.
+local function living(path, layer)
+  local document = redis.call('HGET', job.files .. string.match(path, '^[^/]*'), path)
+  if document and place_of(document) == layer then
+    return document
+  end
+end
+
+-- Whether an item still has something to do; for a merge, on which files.
+local function work_of(fields)
+  if job.kind == 'merge' then
+    local paths, seen = {}, {}
+    for _, path in ipairs(type(fields.paths) == 'table' and fields.paths or {}) do
+      path = text_of(path)
+      if not seen[path] and living(path, job.layer) then
+        seen[path] = true
+        paths[#paths + 1] = path
+      end
+    end
+    return #paths > 0, paths
+  end
+  if job.kind == 'move' then
+    return living(text_of(fields.path_from), job.layer) ~= nil, {}
+  end
+  -- A file that was added again since is not to be deleted.
+  return living(text_of(fields.path), job.layer) == nil, {}
+end
+
+-- Whose path_to this is: GigAPI can give two moves the same one, and then the files would overwrite
+-- each other. The first to be leased claims it; a path_to that already is a file belongs to that.
+local function owner_of(path_to, path_from)
+  local owner = redis.call('HGET', KEYS[4], path_to)
+  if owner then
+    return owner
+  end
+  if redis.call('HEXISTS', job.files .. string.match(path_to, '^[^/]*'), path_to) == 1 then
+    return path_to
+  end
+  return path_from
+end
+
+local function first_due(idle, processing)
+  local item = redis.call('LINDEX', idle, 0)
+  if item and due_of(item) <= now then
+    return item, idle
+  end
+  for _, held in ipairs(redis.call('LRANGE', processing, 0, -1)) do
+    if due_of(held) <= now then
+      return held, processing
+    end
+  end
+end
+
+-- The second until which the item is held. Successive leases of an item, and leases of two items that
+-- GigAPI gave one id, must differ in it: it is what tells them apart.
+local function lease_until(id, processing)
+  local taken = {}
+  for _, held in ipairs(redis.call('LRANGE', processing, 0, -1)) do
+    if text_of(decode_item(held, processing).id) == id then
+      taken[due_of(held)] = true
+    end
+  end
+  local record = redis.call('HGET', KEYS[3], id)
+  if record then
+    taken[tonumber(string.match(record, '"lease_s":(%d+)')) or 0] = true
+  end
+  local time_s = now + job.lease_s
+  while taken[time_s] do
+    time_s = time_s + 1
+  end
+  return time_s
+end
+
+local function lease_from(queue, dir)
+  local idle, processing = queue .. ':idle', queue .. ':processing'
+  while true do
+    local item, list = first_due(idle, processing)
+    if not item then
+      return nil
+    end
+    local fields = decode_item(item, list)
+    local useful, paths = work_of(fields)
+    if useful then
+      local id = text_of(fields.id)
+      local owner = ''
+      if job.kind == 'move' and text_of(fields.layer_to) ~= '' then
+        owner = owner_of(text_of(fields.path_to), text_of(fields.path_from))
+      end
+      local leased = with_due(item, lease_until(id, processing))
+      redis.call('LREM', list, 1, item)
+      redis.call('RPUSH', processing, leased)
+      if owner ~= '' and owner == text_of(fields.path_from) then
+        redis.call('HSET', KEYS[4], text_of(fields.path_to), owner)
+      end
+      local reply = cjson.encode({ leased, dir, paths, owner })
+      receipt_write(KEYS[1], job.token, reply, job.receipt_s)
+      return reply
+    end
+    redis.call('LREM', list, 1, item)
+  end
+end
+
+if job.kind ~= 'merge' then
+  return lease_from(job.queue_head, '') or false
+end
+local dirs = redis.call('HKEYS', KEYS[2])
+table.sort(dirs)
+for _, dir in ipairs(dirs) do
+  local reply = lease_from(job.queue_head .. dir .. job.queue_tail, dir)
+  if reply then
+    return reply
+  end
+end
+return false

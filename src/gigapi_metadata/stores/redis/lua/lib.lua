@@ -1,0 +1,91 @@
+-- Shared by every script of this folder: it is put before each of them.
+--
+-- A queue item is JSON: {"id", "time_s", ...}. Items are edited as text where possible, because
+-- cjson keeps 14 digits of a number. `"time_s":` can't occur inside a JSON string: there its quotes
+-- would be escaped.
+
+local function server_time()
+  return tonumber(redis.call('TIME')[1])
+end
+
+-- The Unix second from which an item may be taken. One without it is due (FORMAT, "Redis keys").
+local function due_of(item)
+  return tonumber(string.match(item, '"time_s":%s*"?([^,}"]+)') or 0) or 0
+end
+
+local function with_due(item, time_s)
+  local text = string.format('"time_s":%.0f', time_s)
+  local edited, found = string.gsub(item, '"time_s":%s*[^,}]+', text, 1)
+  if found == 1 then
+    return edited
+  end
+  -- Only GigAPI's move items lack it; they hold nothing but strings, which survive cjson.
+  local fields = cjson.decode(item)
+  fields.time_s = nil
+  local rest = cjson.encode(fields)
+  if rest == '{}' then
+    return '{' .. text .. '}'
+  end
+  return '{' .. text .. ',' .. string.sub(rest, 2)
+end
+
+local function decode_item(item, key)
+  local ok, fields = pcall(cjson.decode, item)
+  if not ok or type(fields) ~= 'table' then
+    error('CORRUPT ' .. key .. ' holds an item that is no JSON object: ' .. string.sub(item, 1, 80))
+  end
+  return fields
+end
+
+-- Strings only; JSON's null becomes ''.
+local function text_of(value)
+  if type(value) == 'string' then
+    return value
+  end
+  return ''
+end
+
+-- The layer and writer_id of an entry's document. Ours begin with the two, in this order.
+local function place_of(document)
+  local layer, writer = string.match(document, '^{"layer":"([^"\\]*)","writer_id":"([^"\\]*)",')
+  if layer then
+    return layer, writer
+  end
+  local ok, entry = pcall(cjson.decode, document)
+  if not ok or type(entry) ~= 'table' then
+    return '', ''
+  end
+  return text_of(entry.layer), text_of(entry.writer_id)
+end
+
+-- Where in the processing list the item stands that is held under exactly this lease, and the item.
+local function find_leased(key, id, lease_s)
+  for index, item in ipairs(redis.call('LRANGE', key, 0, -1)) do
+    if due_of(item) == lease_s and text_of(decode_item(item, key).id) == id then
+      return index - 1, item
+    end
+  end
+end
+
+-- The n-th UUID made from a random seed that the client drew.
+local function uuid(seed, n)
+  local hex = redis.sha1hex(seed .. ':' .. n)
+  local variant = string.sub('89ab', tonumber(string.sub(hex, 17, 17), 16) % 4 + 1)
+  return table.concat({
+    string.sub(hex, 1, 8), '-', string.sub(hex, 9, 12), '-4', string.sub(hex, 14, 16), '-',
+    string.sub(variant, 1, 1), string.sub(hex, 18, 20), '-', string.sub(hex, 21, 32),
+  })
+end
+
+-- A receipt remembers the answer to a client's last write through one slot, so that the same write
+-- sent again (its answer was lost) is answered and not made twice.
+local function receipt_read(key, token)
+  local kept = redis.call('GET', key)
+  if kept and string.sub(kept, 1, #token) == token then
+    return string.sub(kept, #token + 1)
+  end
+end
+
+local function receipt_write(key, token, answer, seconds)
+  redis.call('SET', key, token .. answer, 'EX', seconds)
+end

@@ -1,0 +1,101 @@
+"""Which queue a plan stands in, and the queues' content as people look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
+
+import msgspec
+
+from gigapi_metadata.errors import CorruptState
+from gigapi_metadata.model import MergePlan, MovePlan, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.names import dir_of
+from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.redis import keys
+
+
+def queue_of(table: TableRef, plan: Plan) -> str:
+    """The queue that `plan` was taken from."""
+    if isinstance(plan, MergePlan):
+        dir = dir_of(plan.path_to)
+        return keys.merge_queue(table, plan.iteration, dir, plan.layer, plan.writer_id)
+    if isinstance(plan, MovePlan):
+        return keys.move_queue(table, plan.layer_from, plan.writer_id)
+    return keys.drop_queue(table, plan.layer, plan.writer_id)
+
+
+class ScannedQueue(NamedTuple):
+    """One list of a queue, as read off its key. Sorts by kind, place and state."""
+
+    kind: PlanKind
+    dir: str
+    iteration: int
+    layer: str
+    writer_id: str
+    leased: bool
+    key: str
+
+    @classmethod
+    def parse(cls, kind: PlanKind, rest: str, key: str) -> Self | None:
+        """From what follows ``<kind>:<database>:<table>:`` in a key; None if that is no queue's."""
+        place, _, state = rest.rpartition(":")
+        if state not in ("idle", "processing"):
+            return None
+        # A dir may hold colons; a layer and a writer_id can't.
+        parts = place.rsplit(":", 2)
+        level, _, dir = parts[0].partition(":") if kind == "merge" else ("0", "", "")
+        expected = 3 if kind == "merge" else 2
+        if len(parts) != expected or not level.isdecimal():
+            return None
+        return cls(kind, dir, int(level), parts[-2], parts[-1], state == "processing", key)
+
+
+class _Item(msgspec.Struct):
+    id: str = ""
+    time_s: int | float | None = 0
+    paths: list[str] = []
+    size: int | float | None = 0
+    path: str = ""
+    path_from: str = ""
+
+
+class _Record(msgspec.Struct):
+    """What release.lua keeps of a plan."""
+
+    held_until_s: int = 0
+    attempts: int = 0
+    error: str = ""
+
+
+def plans_in(
+    queue: ScannedQueue, items: Sequence[bytes], records: Mapping[bytes, bytes]
+) -> Iterator[QueuedPlan]:
+    """The plans of one list, in its order.
+
+    Raises:
+        CorruptState: an item is no JSON object of the kind.
+    """
+    for raw in items:
+        try:
+            item = msgspec.json.decode(raw, type=_Item)
+            kept = records.get(item.id.encode())
+            record = msgspec.json.decode(kept, type=_Record) if kept else _Record()
+        except msgspec.DecodeError as fault:
+            raise CorruptState(f"{queue.key} holds an item that can't be read: {fault}") from fault
+        due_s = int(item.time_s or 0)
+        # A plan given back with a delay waits among the leased ones, until the second noted.
+        leased = queue.leased and due_s != record.held_until_s
+        yield QueuedPlan(
+            kind=queue.kind,
+            state="leased" if leased else "waiting",
+            id=item.id,
+            layer=queue.layer,
+            writer_id=queue.writer_id,
+            dir=queue.dir or dir_of(item.path_from or item.path),
+            iteration=queue.iteration,
+            paths=item.paths or [item.path_from or item.path],
+            size_bytes=int(item.size or 0),
+            due_s=due_s,
+            attempts=record.attempts,
+            error=record.error,
+        )

@@ -1,0 +1,80 @@
+"""The Lua scripts, and a call of one as a request.
+
+Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply; `lib.lua` is put
+before each. A script is called by its hash; a server that does not know it (restarted, flushed,
+failed over) is sent the source instead, which makes it known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+
+class Script:
+    """One script: its source with the shared part before it, and the hash that names it."""
+
+    def __init__(self, name: str) -> None:
+        folder = files(__package__).joinpath("lua")
+        parts = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("lib", name))
+        self.name = name
+        self.source = "\n".join(parts)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+COMMIT = Script("commit")
+LEASE = Script("lease")
+RENEW = Script("renew")
+RELEASE = Script("release")
+ALL = (COMMIT, LEASE, RENEW, RELEASE)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A script call: one request. Safe to send again, for every script leaves a receipt."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str | bytes | int]
+
+    writes = True
+
+    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
+        """Send it through a redis-py client: the reply, or an awaitable of it."""
+        if unknown_script:
+            head = ("EVAL", self.script.source)
+        else:
+            head = ("EVALSHA", self.script.sha)
+        return client.execute_command(*head, len(self.keys), *self.keys, *self.args)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One plain command, read-only or safe to repeat."""
+
+    args: Sequence[str | bytes | int]
+    writes: bool = False
+
+    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
+        """As `Call.send`."""
+        return client.execute_command(*self.args)
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """Several read-only commands in one round trip; the answers are a list. Not atomic."""
+
+    commands: Sequence[Sequence[str | bytes | int]]
+
+    writes = False
+
+    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
+        """As `Call.send`."""
+        pipeline = client.pipeline(transaction=False)
+        for command in self.commands:
+            pipeline.execute_command(*command)
+        return pipeline.execute()
+
+
+Request = Call | Command | Pipeline

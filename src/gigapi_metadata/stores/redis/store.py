@@ -1,0 +1,408 @@
+"""The Redis store: each verb as requests to the server (stores/base.py says what they promise).
+
+Whatever must be atomic is one script. Reads are plain commands: a day's files are read in one, so a
+merge or a move, which stay within their day, is seen before or after, never half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from gigapi_metadata.errors import Conflict, CorruptState, LeaseLost
+from gigapi_metadata.model import DropPlan, IndexEntry, MergePlan, MovePlan, Plan, QueuedPlan
+from gigapi_metadata.names import (
+    check_gigapi_dir,
+    day_of,
+    dir_of,
+    iteration_of,
+    new_id,
+)
+from gigapi_metadata.planning import (
+    COMPLETION_MEMORY_S,
+    MergeQueue,
+    MoveQueue,
+    Rules,
+    merge_target,
+    move_due_s,
+    move_target,
+)
+from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.redis import documents, keys
+from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
+from gigapi_metadata.stores.redis.queues import ScannedQueue, plans_in, queue_of
+from gigapi_metadata.stores.redis.scripts import (
+    COMMIT,
+    LEASE,
+    RELEASE,
+    RENEW,
+    Call,
+    Command,
+    Pipeline,
+    Script,
+)
+
+_encode_json = msgspec.json.encode
+_decode_json = msgspec.json.decode
+
+SCAN_COUNT = 1000
+"""How many keys one SCAN step looks at."""
+
+DAYS_AT_ONCE = 16
+"""How many days' files one round trip fetches."""
+
+
+class RedisStore:
+    """Answers for every table of one Redis database. Holds no connection, only receipts."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        self._receipts = receipts
+
+    def check_path(self, path: str) -> None:
+        """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
+        check_gigapi_dir(dir_of(path))
+
+    # Writing
+
+    def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
+        """See `Store.commit`. One script call, whatever the size."""
+        build = _CommitCall(table, rules)
+        build.add(change.add)
+        build.remove(change.remove)
+        if change.ends is not None:
+            build.end(change.ends)
+        reply = yield from self._write(COMMIT, table, build.keys, build.job, build.args)
+        outcome = reply[0]
+        if outcome == b"LOST":
+            raise lease_lost(change.ends)
+        if outcome == b"GONE":
+            raise Conflict(
+                f"{reply[1].decode()!r} is no longer in {table.database}.{table.table}: "
+                "it was removed after the plan was handed out; nothing was changed"
+            )
+
+    def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
+        """See `Store.renew`."""
+        job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}
+        held = keys.processing(queue_of(table, plan))
+        reply = yield from self._write(RENEW, table, [held], job)
+        if reply == b"LOST":
+            raise lease_lost(plan)
+        return msgspec.structs.replace(plan, lease_s=int(reply))
+
+    def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
+        """See `Store.release`."""
+        queue = queue_of(table, plan)
+        reply = yield from self._write(
+            RELEASE,
+            table,
+            [keys.processing(queue), keys.idle(queue), keys.attempts(table)],
+            {"id": plan.id, "lease_s": plan.lease_s, "delay_s": delay_s, "error": error},
+        )
+        if reply == b"LOST":
+            raise lease_lost(plan)
+
+    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+        """See `Store.lease`. One script call."""
+        tail = ""
+        if queue.kind == "merge":
+            head, tail = keys.merge_queue(
+                table, queue.iteration, "\n", queue.layer, queue.writer_id
+            ).split("\n")
+        elif queue.kind == "move":
+            head = keys.move_queue(table, queue.layer, queue.writer_id)
+        else:
+            head = keys.drop_queue(table, queue.layer, queue.writer_id)
+        reply = yield from self._write(
+            LEASE,
+            table,
+            [keys.folders(table), keys.attempts(table), keys.targets(table)],
+            {
+                "kind": queue.kind,
+                "layer": queue.layer,
+                "lease_s": lease_s,
+                "queue_head": head,
+                "queue_tail": tail,
+                "files": keys.files(table, ""),
+            },
+        )
+        return None if reply is None else _plan(table, queue, reply)
+
+    def _write(
+        self,
+        script: Script,
+        table: TableRef,
+        script_keys: Sequence[str],
+        job: dict[str, Any],
+        args: Sequence[str | bytes | int] = (),
+    ) -> Steps[Any]:
+        """Call a script under a receipt: sent twice, it is carried out once."""
+        with self._receipts.slot() as (client, slot, token):
+            job.update(token=token, receipt_s=RECEIPT_S)
+            receipt = keys.receipt(table, client, slot)
+            return (yield Call(script, [receipt, *script_keys], [_encode_json(job), *args]))
+
+    # Reading
+
+    def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
+        """See `Store.get`. One HGET."""
+        key = keys.files(table, day_of(path))
+        document = yield Command(("HGET", key, path))
+        return None if document is None else documents.decode(document, key)
+
+    def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
+        """See `Store.select`. Reads every day that `folder` leaves open, for no folder's name says
+        what its files cover."""
+        dirs = yield Command(("HKEYS", keys.folders(table)))
+        days = sorted({day_of(dir.decode()) for dir in dirs})
+        if selection.folder:
+            first, slash, _ = selection.folder.partition("/")
+            days = [day for day in days if (day == first if slash else day.startswith(first))]
+        entries: list[IndexEntry] = []
+        matches = selection.matches
+        for start in range(0, len(days), DAYS_AT_ONCE):
+            day_keys = [keys.files(table, day) for day in days[start : start + DAYS_AT_ONCE]]
+            for key, found in zip(
+                day_keys, (yield Pipeline([("HVALS", key) for key in day_keys])), strict=True
+            ):
+                decoded = (documents.decode(document, key) for document in found)
+                entries.extend(entry for entry in decoded if matches(entry))
+        entries.sort(key=lambda entry: (entry.min_time, entry.path))
+        return entries
+
+    def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
+        """See `Store.queued`. Scans the keyspace: for people, not for workers."""
+        queues: list[ScannedQueue] = []
+        for kind in ("merge", "move", "drop"):
+            head = f"{kind}:{table.database}:{table.table}:"
+            for key in (yield from self._scan(keys.glob_escape(head) + "*")):
+                queue = ScannedQueue.parse(kind, key[len(head) :], key)
+                if queue is not None:
+                    queues.append(queue)
+        queues.sort()
+        records = yield Command(("HGETALL", keys.attempts(table)))
+        plans: list[QueuedPlan] = []
+        for start in range(0, len(queues), SCAN_COUNT):
+            part = queues[start : start + SCAN_COUNT]
+            lists = yield Pipeline([("LRANGE", queue.key, 0, -1) for queue in part])
+            for queue, items in zip(part, lists, strict=True):
+                plans.extend(plans_in(queue, items, records))
+        return plans
+
+    def databases(self) -> Steps[list[str]]:
+        """See `Store.databases`. Scans the keyspace."""
+        found = yield from self._scan("folders:*")
+        parts = (key.split(":") for key in found)
+        return sorted({part[1] for part in parts if len(part) == 3})
+
+    def tables(self, database: str) -> Steps[list[str]]:
+        """See `Store.tables`. Scans the keyspace."""
+        found = yield from self._scan(f"folders:{keys.glob_escape(database)}:*")
+        parts = (key.split(":") for key in found)
+        return sorted({part[2] for part in parts if len(part) == 3})
+
+    def folders(self, table: TableRef) -> Steps[list[str]]:
+        """See `Store.folders`. One HKEYS."""
+        dirs = yield Command(("HKEYS", keys.folders(table)))
+        return sorted(dir.decode() for dir in dirs)
+
+    def _scan(self, pattern: str) -> Steps[set[str]]:
+        cursor = 0
+        found: set[str] = set()
+        while True:
+            cursor, some = yield Command(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+            # A key that is no UTF-8 was not written by any GigAPI.
+            found.update(key.decode(errors="replace") for key in some)
+            if not cursor:
+                return found
+
+    # Key-value
+
+    def kv_get(self, key: str) -> Steps[bytes | None]:
+        """See `Store.kv_get`."""
+        value: bytes | None = yield Command(("GET", keys.check_value_key(key)))
+        return value
+
+    def kv_put(self, key: str, value: bytes) -> Steps[None]:
+        """See `Store.kv_put`."""
+        yield Command(("SET", keys.check_value_key(key), value), writes=True)
+
+    def kv_delete(self, key: str) -> Steps[None]:
+        """See `Store.kv_delete`."""
+        yield Command(("DEL", keys.check_value_key(key)), writes=True)
+
+
+class _CommitCall:
+    """Gathers what commit.lua is called with: see that file's header."""
+
+    def __init__(self, table: TableRef, rules: Rules) -> None:
+        self._table = table
+        self._rules = rules
+        # KEYS[1] is the receipt, which is put before these.
+        self.keys = [
+            keys.folders(table),
+            keys.ended(table),
+            keys.attempts(table),
+            keys.targets(table),
+        ]
+        self._positions: dict[str, int] = {}
+        self.args: list[str | bytes | int] = []
+        self.job: dict[str, Any] = {
+            "seed": new_id(),
+            "groups": [],
+            "removals": [],
+            "drop": {
+                "prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
+                "database": table.database,
+                "table": table.table,
+                "grace_s": rules.drop_grace_s,
+            },
+        }
+
+    def _key(self, key: str) -> int:
+        position = self._positions.get(key)
+        if position is None:
+            self.keys.append(key)
+            position = self._positions[key] = len(self.keys) + 1
+        return position
+
+    def add(self, entries: Sequence[IndexEntry]) -> None:
+        """Group `entries` by dir and queue, each group in the order given."""
+        groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+        for entry in entries:
+            path = entry.path
+            place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
+            group = groups.get(place)
+            if group is None:
+                groups[place] = [entry]
+            else:
+                group.append(entry)
+        for (dir, layer, writer_id, iteration), group in groups.items():
+            job: dict[str, Any] = {
+                "files": self._key(keys.files(self._table, day_of(dir))),
+                "dir": dir,
+                "count": len(group),
+            }
+            queue = self._rules.queue_for(layer, iteration)
+            if isinstance(queue, MergeQueue):
+                name = keys.merge_queue(self._table, iteration, dir, layer, writer_id)
+                job["queue"] = self._key(keys.idle(name))
+                job["max_size"], job["timeout_s"] = queue.max_size, queue.timeout_s
+            elif isinstance(queue, MoveQueue):
+                name = keys.move_queue(self._table, layer, writer_id)
+                job["queue"] = self._key(keys.idle(name))
+            self.job["groups"].append(job)
+            self._append(group, self._extra(queue))
+
+    def _extra(
+        self, queue: MergeQueue | MoveQueue | None
+    ) -> Callable[[IndexEntry], str | bytes | int]:
+        if isinstance(queue, MergeQueue):
+            return lambda entry: entry.size_bytes
+        if isinstance(queue, MoveQueue):
+            return lambda entry: _move_item(entry, queue)
+        return lambda entry: ""
+
+    def _append(
+        self, group: Sequence[IndexEntry], extra: Callable[[IndexEntry], str | bytes | int]
+    ) -> None:
+        append, encode = self.args.append, documents.encode
+        for entry in group:
+            append(entry.path)
+            append(encode(entry))
+            append(extra(entry))
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Group `paths` by dir."""
+        groups: dict[str, list[str]] = {}
+        for path in paths:
+            groups.setdefault(dir_of(path), []).append(path)
+        for dir, group in groups.items():
+            files = self._key(keys.files(self._table, day_of(dir)))
+            self.job["removals"].append({"files": files, "dir": dir, "count": len(group)})
+            self.args.extend(group)
+
+    def end(self, plan: Plan) -> None:
+        """Make the change only under `plan`'s lease, and end the plan with it."""
+        queue = queue_of(self._table, plan)
+        self.job["ends"] = {
+            "queue": self._key(keys.processing(queue)),
+            "id": plan.id,
+            "lease_s": plan.lease_s,
+            "mark": f"{queue}:{plan.id}:{plan.lease_s}",
+            "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
+            "memory_s": COMPLETION_MEMORY_S,
+        }
+
+
+def lease_lost(plan: Plan | None) -> LeaseLost:
+    """The error of a plan that is no longer held."""
+    name = "" if plan is None else f" {plan.id}"
+    return LeaseLost(
+        f"plan{name} is no longer held under this lease: it ran out and someone else has the plan, "
+        "or it was given back or ended; nothing was changed"
+    )
+
+
+def _move_item(entry: IndexEntry, queue: MoveQueue) -> bytes:
+    id = new_id()
+    return _encode_json(
+        {
+            "id": id,
+            "time_s": move_due_s(entry, queue.ttl_s),
+            "writer_id": entry.writer_id,
+            "database": entry.database,
+            "table": entry.table,
+            "path_from": entry.path,
+            "layer_from": entry.layer,
+            "path_to": move_target(entry.path, new_id()),
+            "layer_to": queue.layer_to,
+        }
+    )
+
+
+def _plan(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
+    raw, dir, paths, owner = _decode_json(reply)
+    try:
+        item = _decode_json(raw)
+        id, lease_s = str(item["id"]), int(item["time_s"])
+        if queue.kind == "merge":
+            return MergePlan(
+                id,
+                table.database,
+                table.table,
+                queue.layer,
+                queue.writer_id,
+                queue.iteration,
+                paths,
+                # From the first path as queued, living or not: it must not change between attempts.
+                merge_target(id, dir, queue.iteration, item["paths"][0]),
+                lease_s,
+            )
+        if queue.kind == "move":
+            path_from, path_to = item["path_from"], item["path_to"]
+            if owner and owner != path_from:
+                path_to = merge_target(
+                    id, dir_of(path_from), iteration_of(path_from) - 1, path_from
+                )
+            return MovePlan(
+                id,
+                table.database,
+                table.table,
+                queue.writer_id,
+                path_from,
+                queue.layer,
+                path_to,
+                item["layer_to"],
+                lease_s,
+            )
+        # The time from which the file might be deleted is lost with the lease, which is later.
+        return DropPlan(
+            id, table.database, table.table, queue.layer, queue.writer_id, item["path"], 0, lease_s
+        )
+    except (KeyError, TypeError, ValueError, msgspec.DecodeError) as fault:
+        raise CorruptState(
+            f"a {queue.kind} plan of {table.database}.{table.table} can't be read ({fault!r}): {raw}"
+        ) from fault

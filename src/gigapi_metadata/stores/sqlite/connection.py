@@ -1,0 +1,239 @@
+"""Opening the catalog's file and running transactions on it. The only module that imports sqlite3's
+error classes; above it there are only errors of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+
+from gigapi_metadata.errors import (
+    CorruptState,
+    InvalidConfiguration,
+    MetadataError,
+    StoreError,
+    Unavailable,
+)
+
+APPLICATION_ID = 0x67696761  # "giga", in the file's header
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 60.0
+"""How long a writer waits for another one. Transactions take milliseconds; this is for crowds."""
+
+Synchronous = Literal["NORMAL", "FULL"]
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """One atomic request: `work` on a connection, inside a transaction of its own."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    writes: bool = False
+
+
+class SQLiteConnection:
+    """The catalog in the file `path`. Threads and processes may share it.
+
+    Each transaction has a connection to itself while it runs; idle ones are kept for the next. The
+    file is made by the first write: reading a catalog that is not there finds it empty.
+
+    synchronous: "NORMAL" survives a crash of any process; a power cut may take the last commits,
+        whole ones, newest first. "FULL" survives that too, at the price of a flush per commit.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "NORMAL"
+    ) -> None:
+        if synchronous not in ("NORMAL", "FULL"):
+            raise InvalidConfiguration(f"synchronous must be NORMAL or FULL, not {synchronous!r}")
+        text = os.fspath(path)
+        if not text or text == ":memory:" or text.startswith("file:"):
+            raise InvalidConfiguration(
+                f"{text!r} can't be a catalog: give the path of a file, which processes can share"
+            )
+        self.path = Path(text).absolute()
+        self._synchronous = synchronous
+        self._pid = os.getpid()
+        self._idle: deque[sqlite3.Connection] = deque()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def perform(self, request: Transaction) -> Any:
+        """Run `request`; all of its writes happen, or, with an exception, none."""
+        try:
+            if not request.writes and not self._idle and not self.path.exists():
+                with closing(_empty_catalog()) as nothing:
+                    return _in_transaction(nothing, request)
+            connection = self._borrow()
+            try:
+                return _in_transaction(connection, request)
+            finally:
+                if connection.in_transaction:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise self._mapped(error) from error
+
+    def close(self) -> None:
+        """Close all connections. May be called again."""
+        while self._idle and self._pid == os.getpid():
+            self._idle.popleft().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            # After a fork: using or even closing the parent's connections would break its locks.
+            _abandoned.append(self._idle)
+            self._idle = deque()
+            self._pid = os.getpid()
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            if _pragma(connection, "user_version") != SCHEMA_VERSION:
+                self._prepare(connection)
+            elif _pragma(connection, "application_id") != APPLICATION_ID:
+                raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the file a catalog, unless it is one or belongs to someone else."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = _pragma(connection, "user_version")
+            found = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            ours = _pragma(connection, "application_id") == APPLICATION_ID
+            if found and not ours:
+                raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
+            if version > SCHEMA_VERSION:
+                raise InvalidConfiguration(
+                    f"{self.path} was made by a newer gigapi-metadata (layout {version}); upgrade "
+                    "this one"
+                )
+            if version < SCHEMA_VERSION:
+                _create(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _mapped(self, error: sqlite3.Error | OSError) -> MetadataError:
+        text = str(error)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return Unavailable(
+                f"{self.path} is locked by another process for over {BUSY_TIMEOUT_S:.0f} s"
+            )
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return CorruptState(f"{self.path} is not a readable SQLite database: {text}")
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StoreError(f"{self.path} can't be opened: check that its folder may be used")
+        if code == sqlite3.SQLITE_READONLY:
+            return StoreError(f"{self.path} can't be written: {text}")
+        return StoreError(f"{self.path}: {text}")
+
+
+class AsyncSQLiteConnection:
+    """As SQLiteConnection; a transaction runs in a thread while the event loop goes on.
+
+    Cancelling stops the waiting, not a transaction under way: it ends by itself, whole.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "NORMAL"
+    ) -> None:
+        self._blocking = SQLiteConnection(path, synchronous=synchronous)
+        self.path = self._blocking.path
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    async def perform(self, request: Transaction) -> Any:
+        """As `SQLiteConnection.perform`, awaitable."""
+        import asyncio  # costs a command line 30 ms that has no use for it
+
+        return await asyncio.to_thread(self._blocking.perform, request)
+
+    async def close(self) -> None:
+        """Close all connections. May be called again."""
+        self._blocking.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+# Connections of a parent process: kept from the garbage collector, which would close them.
+_abandoned: list[deque[sqlite3.Connection]] = []
+
+
+def _in_transaction(connection: sqlite3.Connection, request: Transaction) -> Any:
+    connection.execute("BEGIN IMMEDIATE" if request.writes else "BEGIN")
+    try:
+        result = request.work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    # Not executescript(): that would commit the transaction we are in.
+    script = files(__package__).joinpath("schema.sql").read_text("utf-8")
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _empty_catalog() -> sqlite3.Connection:
+    """What a catalog that does not exist yet looks like to a reader."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _create(connection)
+    return connection

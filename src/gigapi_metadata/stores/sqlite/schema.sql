@@ -1,0 +1,87 @@
+-- The embedded catalog, version 1 (PRAGMA user_version). Times are nanoseconds, names ending in _s
+-- are Unix seconds. Everything may be read with any SQLite tool while the catalog is in use.
+
+CREATE TABLE tables (
+    id       INTEGER PRIMARY KEY,
+    database TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    UNIQUE (database, name)
+);
+
+CREATE TABLE files (
+    table_id   INTEGER NOT NULL REFERENCES tables (id),
+    path       TEXT    NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    min_time   INTEGER NOT NULL,
+    max_time   INTEGER NOT NULL,
+    layer      TEXT    NOT NULL,
+    row_count  INTEGER NOT NULL,
+    chunk_time INTEGER NOT NULL,
+    min_data   TEXT,              -- JSON, NULL when nothing is known
+    max_data   TEXT,
+    writer_id  TEXT    NOT NULL,
+    span       INTEGER NOT NULL   -- max_time - min_time < 2^span, for the smallest such span
+);
+
+CREATE UNIQUE INDEX files_path ON files (table_id, path);
+
+-- A file that overlaps [after, before] and is shorter than 2^span begins within
+-- (after - 2^span, before]: a short range for each span, however many files there are.
+CREATE INDEX files_time ON files (table_id, span, min_time, max_time);
+
+CREATE TABLE folders (
+    table_id INTEGER NOT NULL REFERENCES tables (id),
+    dir      TEXT    NOT NULL,
+    files    INTEGER NOT NULL,
+    PRIMARY KEY (table_id, dir)
+) WITHOUT ROWID;
+
+CREATE TABLE plans (
+    seq          INTEGER PRIMARY KEY,
+    table_id     INTEGER NOT NULL REFERENCES tables (id),
+    kind         TEXT    NOT NULL CHECK (kind IN ('merge', 'move', 'drop')),
+    layer        TEXT    NOT NULL,
+    writer_id    TEXT    NOT NULL,
+    iteration    INTEGER NOT NULL DEFAULT 0,  -- of a merge
+    dir          TEXT    NOT NULL DEFAULT '', -- of a merge
+    leased       INTEGER NOT NULL DEFAULT 0,
+    position     INTEGER NOT NULL,            -- order within the queue
+    due_s        INTEGER NOT NULL,            -- waiting: from when; leased: until when
+    id           TEXT    NOT NULL,
+    size_bytes   INTEGER NOT NULL DEFAULT 0,  -- of a merge: the sum over its files
+    path         TEXT    NOT NULL DEFAULT '', -- what a move or a drop is about
+    path_to      TEXT    NOT NULL DEFAULT '',
+    layer_to     TEXT    NOT NULL DEFAULT '',
+    waited_s     INTEGER NOT NULL DEFAULT 0,  -- due_s before the plan was first handed out
+    last_lease_s INTEGER NOT NULL DEFAULT 0,
+    given_back   INTEGER NOT NULL DEFAULT 0,  -- leased to nobody: held back until due_s
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    error        TEXT    NOT NULL DEFAULT ''
+);
+
+CREATE INDEX plans_queue
+    ON plans (table_id, kind, layer, writer_id, iteration, dir, leased, position, due_s);
+CREATE INDEX plans_due ON plans (table_id, kind, layer, writer_id, iteration, due_s);
+
+CREATE TABLE plan_files (
+    plan     INTEGER NOT NULL REFERENCES plans (seq),
+    position INTEGER NOT NULL,
+    path     TEXT    NOT NULL,
+    PRIMARY KEY (plan, position)
+) WITHOUT ROWID;
+
+-- Leases under which a plan was ended, so that ending it again has no effect.
+CREATE TABLE ended (
+    table_id INTEGER NOT NULL,
+    kind     TEXT    NOT NULL,
+    id       TEXT    NOT NULL,
+    lease_s  INTEGER NOT NULL,
+    at_s     INTEGER NOT NULL,
+    PRIMARY KEY (table_id, kind, id, lease_s)
+) WITHOUT ROWID;
+CREATE INDEX ended_at ON ended (at_s);
+
+CREATE TABLE kv (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
