@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gigapi_metadata.catalog import AsyncCatalog, Catalog, connect, connect_async
     from gigapi_metadata.errors import (
         Conflict,
         CorruptState,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gigapi_metadata.stores.sqlite.connection import AsyncSQLiteConnection, SQLiteConnection
 
 _MODULES = {
+    "catalog": ("AsyncCatalog", "Catalog", "connect", "connect_async"),
     "errors": (
         "Conflict",
         "CorruptState",
@@ -103,6 +105,7 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AsyncCatalog",
     "AsyncRedisConnection",
     "AsyncRedisDBIndex",
     "AsyncRedisIndex",
@@ -111,6 +114,7 @@ __all__ = [
     "AsyncSQLiteDBIndex",
     "AsyncSQLiteIndex",
     "AsyncSQLiteKVStore",
+    "Catalog",
     "Conflict",
     "CorruptState",
     "DropPlan",
@@ -140,6 +144,8 @@ __all__ = [
     "StoreError",
     "Unavailable",
     "UnknownLayer",
+    "connect",
+    "connect_async",
 ]
 
 

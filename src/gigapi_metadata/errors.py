@@ -56,7 +56,7 @@ class UnknownLayer(MetadataError, ValueError):
 
 
 class LeaseLost(MetadataError):
-    """The plan's lease ran out and someone else has the plan, or it has ended. Throw the work away."""
+    """The plan is someone else's by now, or has ended. Throw the work away."""
 
 
 class Conflict(MetadataError):
@@ -76,7 +76,7 @@ class Unavailable(StoreError):
 
 
 class OutcomeUnknown(StoreError):
-    """A write was sent and its answer lost: it may have happened. Repeating the same call is safe."""
+    """A write's answer was lost: it may have happened. Repeating the same call is safe."""
 
 
 class CorruptState(StoreError):

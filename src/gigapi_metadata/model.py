@@ -25,6 +25,7 @@ Stats = dict[str, Any]
 """Column name -> value: whatever JSON can hold."""
 
 _UINT64_MAX = 2**64 - 1
+_MAX_DEPTH = 16  # of lists and dicts within one statistic
 
 
 class IndexEntry(msgspec.Struct, frozen=True, dict=False):
@@ -140,7 +141,7 @@ class MergePlan(msgspec.Struct, frozen=True):
 
 
 class MovePlan(msgspec.Struct, frozen=True):
-    """Move a file to `layer_to`; when that is "" the file has expired. `lease_s` as in MergePlan."""
+    """Move a file to `layer_to`; "" means that it has expired. `lease_s` as in MergePlan."""
 
     id: str
     database: str
@@ -228,14 +229,15 @@ def check_entry(entry: IndexEntry, database: str, table: str) -> IndexEntry:
             raise _invalid(entry, f"{field} {value} {rule}")
     if entry.min_time > entry.max_time:
         raise _invalid(entry, f"min_time {entry.min_time} is after max_time {entry.max_time}")
-    if entry.min_data:
-        _check_stats(entry, "min", entry.min_data)
-    elif entry.min_data is not None and not isinstance(entry.min_data, dict):
-        raise _invalid(entry, "min must be a dict or None")
-    if entry.max_data:
-        _check_stats(entry, "max", entry.max_data)
-    elif entry.max_data is not None and not isinstance(entry.max_data, dict):
-        raise _invalid(entry, "max must be a dict or None")
+    for which, stats in (("min", entry.min_data), ("max", entry.max_data)):
+        if stats is None:
+            continue
+        if not isinstance(stats, dict):
+            raise _invalid(entry, f"{which} must be a dict or None")
+        for column, value in stats.items():
+            fault = _key_fault(column) or _value_fault(value)
+            if fault:
+                raise _invalid(entry, f"{which}[{column!r}] {fault}")
     return entry
 
 
@@ -243,37 +245,38 @@ def _invalid(entry: IndexEntry, fault: str) -> InvalidEntry:
     return InvalidEntry(f"entry {entry.path!r}: {fault}")
 
 
-def _check_stats(entry: IndexEntry, which: str, stats: Any, depth: int = 0) -> None:
-    """Refuse what JSON can't hold or what a reader in another language would read differently."""
-    if isinstance(stats, dict):
-        items: Iterable[tuple[Any, Any]] = stats.items()
-    elif depth:
-        items = enumerate(stats)
+def _key_fault(key: Any) -> str:
+    return _value_fault(key) if type(key) is str else "is no column name: that is a string"
+
+
+def _value_fault(value: Any, depth: int = 0) -> str:
+    """What is wrong with a statistic: JSON must hold it, and every reader read the same."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        return _nested_fault(value, depth + 1)
+    if kind is str:
+        fault = "" if value.isascii() or _is_unicode(value) else "is not valid Unicode text"
+    elif kind is float:
+        fault = "" if isfinite(value) else f"is {value}; leave the column out"
+    elif kind is int:
+        fault = "" if INT64_MIN <= value <= _UINT64_MAX else f"{value} does not fit 64 bits"
+    elif value is None or kind is bool:
+        fault = ""
     else:
-        raise _invalid(entry, f"{which} must be a dict or None")
-    if depth > 16:
-        raise _invalid(entry, f"{which} is nested more than 16 levels deep")
-    for column, value in items:
-        if isinstance(stats, dict) and type(column) is not str:
-            raise _invalid(entry, f"{which} has a column name that is no string: {column!r}")
-        kind = type(value)
-        if kind is float:
-            if not isfinite(value):
-                raise _invalid(entry, f"{which}[{column!r}] is {value}; leave the column out")
-        elif kind is int:
-            if not INT64_MIN <= value <= _UINT64_MAX:
-                raise _invalid(entry, f"{which}[{column!r}] {value} does not fit 64 bits")
-        elif kind is dict or kind is list:
-            _check_stats(entry, which, value, depth + 1)
-        elif value is not None and kind is not bool and kind is not str:
-            raise _invalid(
-                entry,
-                f"{which}[{column!r}] is a {kind.__name__}; "
-                "statistics are None, bool, int, float, str, or lists and dicts of these",
-            )
-        for text in (column, value):
-            if type(text) is str and not text.isascii() and not _is_unicode(text):
-                raise _invalid(entry, f"{which}[{column!r}] is not valid Unicode text")
+        fault = (
+            f"is a {kind.__name__}; use None, bool, int, float, str, or lists and dicts of these"
+        )
+    return fault
+
+
+def _nested_fault(value: dict[Any, Any] | list[Any], depth: int) -> str:
+    if depth > _MAX_DEPTH:
+        return f"is nested more than {_MAX_DEPTH} levels deep"
+    if isinstance(value, dict):
+        keys = (_key_fault(key) for key in value)
+        parts = (_value_fault(part, depth) for part in value.values())
+        return next(filter(None, (*keys, *parts)), "")
+    return next(filter(None, (_value_fault(part, depth) for part in value)), "")
 
 
 def _is_unicode(text: str) -> bool:
@@ -320,7 +323,7 @@ def check_layers(layers: Iterable[Layer] | None) -> tuple[Layer, ...]:
 
     Raises:
         InvalidName: a layer's name is not a legal one.
-        InvalidConfiguration: two layers share a name, or one has an unknown type or a negative ttl_sec.
+        InvalidConfiguration: two layers share a name, or one has a bad type or ttl_sec.
     """
     result: dict[str, Layer] = {}
     for layer in layers or ():

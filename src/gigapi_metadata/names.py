@@ -57,9 +57,8 @@ def check_path(path: str) -> str:
         raise InvalidName(f"path must be a string, not {type(path).__name__}")
     if not _PATH.fullmatch(path):
         raise InvalidName(f"path {path!r} {_path_fault(path)}")
-    if path[0] == "." or "/." in path:
-        if any(segment in (".", "..") for segment in path.split("/")):
-            raise InvalidName(f"path {path!r} holds a '.' or '..' segment; write it out")
+    if (path[0] == "." or "/." in path) and not {".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidName(f"path {path!r} holds a '.' or '..' segment; write it out")
     if not path.isascii():
         _check_text("path", path)
     return path

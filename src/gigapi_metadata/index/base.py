@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from gigapi_metadata.index.verbs import TableVerbs, check_seconds
 from gigapi_metadata.model import (
@@ -88,6 +88,15 @@ class AsyncShell(Generic[AsyncConnectionT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.connection!r}>"
+
+
+class Family(NamedTuple):
+    """The classes of one kind of store, for whoever opens stores by URL."""
+
+    connection: Callable[..., Any]
+    table: Callable[..., Any]
+    databases: Callable[..., Any]
+    values: Callable[..., Any]
 
 
 class TableShell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gigapi_metadata.index.aio import AsyncDBIndex, AsyncIndex, AsyncKVStore
-from gigapi_metadata.index.base import MergeRows, table_verbs
+from gigapi_metadata.index.base import Family, MergeRows, table_verbs
 from gigapi_metadata.index.sync import DBIndex, Index, KVStore
 from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
@@ -106,3 +106,7 @@ class AsyncRedisKVStore(AsyncKVStore[AsyncRedisConnection]):
     def __init__(self, url: str | AsyncRedisConnection) -> None:
         connection, owned = _async_connection(url)
         super().__init__(connection, owned, RedisStore(connection.receipts))
+
+
+BLOCKING = Family(RedisConnection, RedisIndex, RedisDBIndex, RedisKVStore)
+AWAITABLE = Family(AsyncRedisConnection, AsyncRedisIndex, AsyncRedisDBIndex, AsyncRedisKVStore)

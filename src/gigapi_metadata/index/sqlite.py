@@ -1,4 +1,4 @@
-"""The public classes on SQLite. Each takes the path of the catalog's file, or a connection to share."""
+"""The public classes on SQLite. Each takes the catalog's file, or a connection to share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from gigapi_metadata.index.aio import AsyncDBIndex, AsyncIndex, AsyncKVStore
-from gigapi_metadata.index.base import MergeRows, table_verbs
+from gigapi_metadata.index.base import Family, MergeRows, table_verbs
 from gigapi_metadata.index.sync import DBIndex, Index, KVStore
 from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
@@ -132,3 +132,7 @@ class AsyncSQLiteKVStore(AsyncKVStore[AsyncSQLiteConnection]):
     def __init__(self, path: PathLike | AsyncSQLiteConnection) -> None:
         connection, owned = _async_connection(path)
         super().__init__(connection, owned, SQLiteStore())
+
+
+BLOCKING = Family(SQLiteConnection, SQLiteIndex, SQLiteDBIndex, SQLiteKVStore)
+AWAITABLE = Family(AsyncSQLiteConnection, AsyncSQLiteIndex, AsyncSQLiteDBIndex, AsyncSQLiteKVStore)

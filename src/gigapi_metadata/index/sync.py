@@ -1,4 +1,4 @@
-"""The blocking classes: each method is one line over a verb (verbs.py), and says what it promises."""
+"""The blocking classes: each method is one line over a verb, and says what it promises."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Index(TableShell, Shell[ConnectionT]):
         self._run(self._verbs.release(plan, error, delay_s))
 
     def plans(self) -> list[QueuedPlan]:
-        """Every plan of the table, waiting or leased. For people: on Redis it scans the keyspace."""
+        """Every plan of the table, waiting or leased. For people: Redis scans its keys for it."""
         return self._run(self._verbs.plans())
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""Where a catalog is kept. `base` says what every store answers; each folder is one kind of store."""
+"""Where a catalog is kept. base.py says what a store answers; each folder is a kind of store."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import redis
 import redis.asyncio
@@ -50,7 +50,7 @@ RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
 
 RECEIPT_S = 300
-"""How long the server keeps the answer to a write; beyond the longest time that retries can take."""
+"""How long the server keeps the answer to a write: longer than its retries can take."""
 
 _SCHEMES = {
     "redis": "redis",
@@ -87,8 +87,8 @@ def hide_password(url: str) -> str:
         user, at, host = parts.netloc.rpartition("@")
         if at and ":" in user:
             user = user.partition(":")[0] + ":***"
-        shown = [(key, "***" if "password" in key else value) for key, value in query]
-        return urlunsplit(parts._replace(netloc=user + at + host, query=urlencode(shown, safe="*")))
+        shown = urlencode([(k, "***" if k == "password" else v) for k, v in query], safe="*/")
+        return f"{parts.scheme}://{user}{at}{host}{parts.path}{shown and '?' + shown}"
     except ValueError:
         return url.partition(":")[0] + "://***"
 
@@ -178,7 +178,7 @@ class Attempts:
     """What to do when sending a request has failed. Decides, does no I/O.
 
     A request that may have reached the server is sent again all the same: reads change nothing, and
-    a write carries a receipt. When the attempts are used up, the error says which of the two it was.
+    a write carries a receipt. When the attempts are used up, the error tells the two cases apart.
     """
 
     def __init__(self, request: Request, shown_url: str) -> None:

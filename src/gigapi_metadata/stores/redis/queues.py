@@ -1,4 +1,4 @@
-"""Which queue a plan stands in, and the queues' content as people look at it."""
+"""Queue items as plans: which queue a plan stands in, a leased item, a whole queue to look at."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import NamedTuple, Self
 import msgspec
 
 from gigapi_metadata.errors import CorruptState
-from gigapi_metadata.model import MergePlan, MovePlan, Plan, PlanKind, QueuedPlan
-from gigapi_metadata.names import dir_of
-from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.names import dir_of, iteration_of
+from gigapi_metadata.planning import merge_target
+from gigapi_metadata.stores.base import QueueRef, TableRef
 from gigapi_metadata.stores.redis import keys
 
 
@@ -22,6 +23,62 @@ def queue_of(table: TableRef, plan: Plan) -> str:
     if isinstance(plan, MovePlan):
         return keys.move_queue(table, plan.layer_from, plan.writer_id)
     return keys.drop_queue(table, plan.layer, plan.writer_id)
+
+
+def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
+    """The plan that lease.lua has handed out of `queue`.
+
+    Raises:
+        CorruptState: the item lacks what its kind must have.
+    """
+    raw, dir, paths, owner, due_s = msgspec.json.decode(reply)
+    try:
+        item = msgspec.json.decode(raw)
+        id, lease_s = str(item["id"]), int(item["time_s"])
+        if queue.kind == "merge":
+            return MergePlan(
+                id,
+                table.database,
+                table.table,
+                queue.layer,
+                queue.writer_id,
+                queue.iteration,
+                paths,
+                # From the first path as queued, living or not: it must not change between attempts.
+                merge_target(id, dir, queue.iteration, item["paths"][0]),
+                lease_s,
+            )
+        if queue.kind == "move":
+            path_from, path_to = item["path_from"], item["path_to"]
+            if owner and owner != path_from:
+                path_to = merge_target(
+                    id, dir_of(path_from), iteration_of(path_from) - 1, path_from
+                )
+            return MovePlan(
+                id,
+                table.database,
+                table.table,
+                queue.writer_id,
+                path_from,
+                queue.layer,
+                path_to,
+                item["layer_to"],
+                lease_s,
+            )
+        return DropPlan(
+            id,
+            table.database,
+            table.table,
+            queue.layer,
+            queue.writer_id,
+            item["path"],
+            int(due_s),
+            lease_s,
+        )
+    except (KeyError, TypeError, ValueError, msgspec.DecodeError) as fault:
+        raise CorruptState(
+            f"a {queue.kind} plan of {table.database}.{table.table} lacks {fault}: {raw}"
+        ) from fault
 
 
 class ScannedQueue(NamedTuple):

@@ -1,7 +1,7 @@
 """The Lua scripts, and a call of one as a request.
 
-Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply; `lib.lua` is put
-before each. A script is called by its hash; a server that does not know it (restarted, flushed,
+Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply; `lib.lua` is
+put before each. A script is called by its hash; a server that does not know it (restarted, flushed,
 failed over) is sent the source instead, which makes it known.
 """
 
@@ -44,10 +44,7 @@ class Call(msgspec.Struct, frozen=True):
 
     def send(self, client: Any, *, unknown_script: bool = False) -> Any:
         """Send it through a redis-py client: the reply, or an awaitable of it."""
-        if unknown_script:
-            head = ("EVAL", self.script.source)
-        else:
-            head = ("EVALSHA", self.script.sha)
+        head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
         return client.execute_command(*head, len(self.keys), *self.keys, *self.args)
 
 

@@ -6,33 +6,26 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, CorruptState, LeaseLost
-from gigapi_metadata.model import DropPlan, IndexEntry, MergePlan, MovePlan, Plan, QueuedPlan
+from gigapi_metadata.errors import Conflict, LeaseLost
+from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
     day_of,
     dir_of,
-    iteration_of,
-    new_id,
 )
 from gigapi_metadata.planning import (
-    COMPLETION_MEMORY_S,
-    MergeQueue,
-    MoveQueue,
     Rules,
-    merge_target,
-    move_due_s,
-    move_target,
 )
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
+from gigapi_metadata.stores.redis.commit import CommitCall
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
-from gigapi_metadata.stores.redis.queues import ScannedQueue, plans_in, queue_of
+from gigapi_metadata.stores.redis.queues import ScannedQueue, plan_from, plans_in, queue_of
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     LEASE,
@@ -68,12 +61,8 @@ class RedisStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
-        build = _CommitCall(table, rules)
-        build.add(change.add)
-        build.remove(change.remove)
-        if change.ends is not None:
-            build.end(change.ends)
-        reply = yield from self._write(COMMIT, table, build.keys, build.job, build.args)
+        call = CommitCall.of(table, change, rules)
+        reply = yield from self._write(COMMIT, table, call.keys, call.job, call.args)
         outcome = reply[0]
         if outcome == b"LOST":
             raise lease_lost(change.ends)
@@ -128,7 +117,7 @@ class RedisStore:
                 "files": keys.files(table, ""),
             },
         )
-        return None if reply is None else _plan(table, queue, reply)
+        return None if reply is None else plan_from(table, queue, reply)
 
     def _write(
         self,
@@ -234,109 +223,6 @@ class RedisStore:
         yield Command(("DEL", keys.check_value_key(key)), writes=True)
 
 
-class _CommitCall:
-    """Gathers what commit.lua is called with: see that file's header."""
-
-    def __init__(self, table: TableRef, rules: Rules) -> None:
-        self._table = table
-        self._rules = rules
-        # KEYS[1] is the receipt, which is put before these.
-        self.keys = [
-            keys.folders(table),
-            keys.ended(table),
-            keys.attempts(table),
-            keys.targets(table),
-        ]
-        self._positions: dict[str, int] = {}
-        self.args: list[str | bytes | int] = []
-        self.job: dict[str, Any] = {
-            "seed": new_id(),
-            "groups": [],
-            "removals": [],
-            "drop": {
-                "prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
-                "database": table.database,
-                "table": table.table,
-                "grace_s": rules.drop_grace_s,
-            },
-        }
-
-    def _key(self, key: str) -> int:
-        position = self._positions.get(key)
-        if position is None:
-            self.keys.append(key)
-            position = self._positions[key] = len(self.keys) + 1
-        return position
-
-    def add(self, entries: Sequence[IndexEntry]) -> None:
-        """Group `entries` by dir and queue, each group in the order given."""
-        groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
-        for entry in entries:
-            path = entry.path
-            place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
-            group = groups.get(place)
-            if group is None:
-                groups[place] = [entry]
-            else:
-                group.append(entry)
-        for (dir, layer, writer_id, iteration), group in groups.items():
-            job: dict[str, Any] = {
-                "files": self._key(keys.files(self._table, day_of(dir))),
-                "dir": dir,
-                "count": len(group),
-            }
-            queue = self._rules.queue_for(layer, iteration)
-            if isinstance(queue, MergeQueue):
-                name = keys.merge_queue(self._table, iteration, dir, layer, writer_id)
-                job["queue"] = self._key(keys.idle(name))
-                job["max_size"], job["timeout_s"] = queue.max_size, queue.timeout_s
-            elif isinstance(queue, MoveQueue):
-                name = keys.move_queue(self._table, layer, writer_id)
-                job["queue"] = self._key(keys.idle(name))
-            self.job["groups"].append(job)
-            self._append(group, self._extra(queue))
-
-    def _extra(
-        self, queue: MergeQueue | MoveQueue | None
-    ) -> Callable[[IndexEntry], str | bytes | int]:
-        if isinstance(queue, MergeQueue):
-            return lambda entry: entry.size_bytes
-        if isinstance(queue, MoveQueue):
-            return lambda entry: _move_item(entry, queue)
-        return lambda entry: ""
-
-    def _append(
-        self, group: Sequence[IndexEntry], extra: Callable[[IndexEntry], str | bytes | int]
-    ) -> None:
-        append, encode = self.args.append, documents.encode
-        for entry in group:
-            append(entry.path)
-            append(encode(entry))
-            append(extra(entry))
-
-    def remove(self, paths: Sequence[str]) -> None:
-        """Group `paths` by dir."""
-        groups: dict[str, list[str]] = {}
-        for path in paths:
-            groups.setdefault(dir_of(path), []).append(path)
-        for dir, group in groups.items():
-            files = self._key(keys.files(self._table, day_of(dir)))
-            self.job["removals"].append({"files": files, "dir": dir, "count": len(group)})
-            self.args.extend(group)
-
-    def end(self, plan: Plan) -> None:
-        """Make the change only under `plan`'s lease, and end the plan with it."""
-        queue = queue_of(self._table, plan)
-        self.job["ends"] = {
-            "queue": self._key(keys.processing(queue)),
-            "id": plan.id,
-            "lease_s": plan.lease_s,
-            "mark": f"{queue}:{plan.id}:{plan.lease_s}",
-            "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
-            "memory_s": COMPLETION_MEMORY_S,
-        }
-
-
 def lease_lost(plan: Plan | None) -> LeaseLost:
     """The error of a plan that is no longer held."""
     name = "" if plan is None else f" {plan.id}"
@@ -344,65 +230,3 @@ def lease_lost(plan: Plan | None) -> LeaseLost:
         f"plan{name} is no longer held under this lease: it ran out and someone else has the plan, "
         "or it was given back or ended; nothing was changed"
     )
-
-
-def _move_item(entry: IndexEntry, queue: MoveQueue) -> bytes:
-    id = new_id()
-    return _encode_json(
-        {
-            "id": id,
-            "time_s": move_due_s(entry, queue.ttl_s),
-            "writer_id": entry.writer_id,
-            "database": entry.database,
-            "table": entry.table,
-            "path_from": entry.path,
-            "layer_from": entry.layer,
-            "path_to": move_target(entry.path, new_id()),
-            "layer_to": queue.layer_to,
-        }
-    )
-
-
-def _plan(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
-    raw, dir, paths, owner = _decode_json(reply)
-    try:
-        item = _decode_json(raw)
-        id, lease_s = str(item["id"]), int(item["time_s"])
-        if queue.kind == "merge":
-            return MergePlan(
-                id,
-                table.database,
-                table.table,
-                queue.layer,
-                queue.writer_id,
-                queue.iteration,
-                paths,
-                # From the first path as queued, living or not: it must not change between attempts.
-                merge_target(id, dir, queue.iteration, item["paths"][0]),
-                lease_s,
-            )
-        if queue.kind == "move":
-            path_from, path_to = item["path_from"], item["path_to"]
-            if owner and owner != path_from:
-                path_to = merge_target(
-                    id, dir_of(path_from), iteration_of(path_from) - 1, path_from
-                )
-            return MovePlan(
-                id,
-                table.database,
-                table.table,
-                queue.writer_id,
-                path_from,
-                queue.layer,
-                path_to,
-                item["layer_to"],
-                lease_s,
-            )
-        # The time from which the file might be deleted is lost with the lease, which is later.
-        return DropPlan(
-            id, table.database, table.table, queue.layer, queue.writer_id, item["path"], 0, lease_s
-        )
-    except (KeyError, TypeError, ValueError, msgspec.DecodeError) as fault:
-        raise CorruptState(
-            f"a {queue.kind} plan of {table.database}.{table.table} can't be read ({fault!r}): {raw}"
-        ) from fault

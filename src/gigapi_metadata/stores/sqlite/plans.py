@@ -70,10 +70,10 @@ def queue_merge(
         added = sum(sizes[index] for index in indices)
         if opens:
             seq = db.execute(
-                f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, position,
-                                       due_s, id, size_bytes)
-                    VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, {_NEXT_POSITION},
-                            :due_s, :id, :size)""",
+                f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, due_s, id,
+                                       size_bytes, position)
+                    VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
+                            :size, {_NEXT_POSITION})""",
                 {**place, "due_s": now_s + queue.timeout_s, "id": new_id(), "size": clamp(added)},
             ).lastrowid
             position = 0

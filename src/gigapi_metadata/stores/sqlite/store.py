@@ -17,7 +17,7 @@ from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.sqlite import plans
 from gigapi_metadata.stores.sqlite.connection import Transaction
-from gigapi_metadata.timerange import INT64_MAX, INT64_MIN, Window
+from gigapi_metadata.timerange import INT64_MIN, Window
 
 Clock = Callable[[], float]
 

@@ -5,11 +5,13 @@
 -- ARGV[1]  JSON:
 --   token, receipt_s
 --   kind                    "merge" | "move" | "drop"
+--   layer                   where the plan's files lie
 --   lease_s                 for how long
 --   queue_head, queue_tail  the queue of a dir is <head><dir><tail>; move and drop: the queue is <head>
 --   files                   prefix of the files hashes
--- Returns  false, or JSON [item as it stands in the processing list, dir, living paths, owner of path_to]:
---          living paths are a merge's only; owner is '' or a move's path_from that path_to belongs to
+-- Returns  false, or JSON [item as it stands in the processing list, dir, living paths, owner of path_to,
+--          its time_s before]: living paths are a merge's only; owner is '' or the path_from that a
+--          move's path_to belongs to
 --
 -- Queues and files hashes follow from what is stored, so they can't be declared; they lie beside the rest.
 
@@ -114,7 +116,7 @@ local function lease_from(queue, dir)
       if owner ~= '' and owner == text_of(fields.path_from) then
         redis.call('HSET', KEYS[4], text_of(fields.path_to), owner)
       end
-      local reply = cjson.encode({ leased, dir, paths, owner })
+      local reply = cjson.encode({ leased, dir, paths, owner, string.format('%.0f', due_of(item)) })
       receipt_write(KEYS[1], job.token, reply, job.receipt_s)
       return reply
     end

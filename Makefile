@@ -1,0 +1,52 @@
+# Needs make and Python 3.11 or newer, nothing else. Everything is installed into .venv.
+#   make test ARGS="-k merge -x"      pass arguments on to pytest
+#   make venv PYTHON=python3.12       choose the interpreter (run `make clean` to change it later)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv test lint format demo clean
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Its age tells whether what pyproject.toml asks for is installed.
+STAMP := $(VENV)/.installed
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+	  while IFS='|' read -r target text; do printf '%-15s %s\n' "$$target" "$$text"; done
+
+venv: $(STAMP) ## install the package, its extras and the tools into .venv
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: '$(PYTHON)' is not Python 3.11 or newer ($$($(PYTHON) --version 2>&1))." >&2; \
+	  echo "Name one that is: make venv PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "error: '$(PYTHON) -m venv' failed; its reason stands above." >&2; \
+	  echo "If ensurepip is missing, install it (Debian, Ubuntu: apt install python3-venv)." >&2; \
+	  exit 1; }
+	@echo "Installing into $(VENV) (a minute or so the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test,lint]'
+	@touch $@
+
+# A missing Redis server is a failure here, never a skip: see tests/fix_redis.py.
+test: $(STAMP) ## run all tests, on every Redis and Valkey server found
+	REQUIRE_REDIS=1 $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## put the code into the project's format, mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP) ## see it work: fill a small lake, merge it, query it
+	$(BIN)/gigapi-metadata demo
+
+clean: ## remove .venv and everything else that was generated
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

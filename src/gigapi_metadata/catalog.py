@@ -1,0 +1,238 @@
+"""One door to every store: `connect` and `connect_async`.
+
+redis://host:6379/0    and rediss://, unix://, valkey://, valkeys://: a server, GigAPI's format
+sqlite:///lake.db      one file: a bare name lies in the working folder, any other path is
+                       absolute; sqlite://./sub/lake.db is relative
+./lake                 a folder of Parquet files: its catalog is ./lake/.gigapi/catalog.db
+lake.db                a path that is a file, or ends in .db or .sqlite: that file
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import unquote
+
+from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.model import Layer, check_layers, merge_configurations
+from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
+
+if TYPE_CHECKING:
+    from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
+    from gigapi_metadata.index.base import Family, MergeRows
+    from gigapi_metadata.index.sync import Index, KVStore
+
+FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
+"""Where the catalog of a bare folder lies, inside it."""
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
+_FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+
+
+class Target(NamedTuple):
+    """What a URL means: the module of the store's classes, and what their connection takes."""
+
+    module: str
+    address: str
+
+
+def parse(url: str | os.PathLike[str]) -> Target:
+    """What `url` means. Pure, but that a bare path is looked at.
+
+    Raises:
+        InvalidConfiguration: no store has such a URL.
+    """
+    text = os.fspath(url)
+    if not isinstance(text, str) or not text:
+        raise InvalidConfiguration("the catalog's URL is empty")
+    scheme, found, rest = text.partition("://")
+    if not found:
+        path = Path(text)
+        is_file = path.is_file() or (path.suffix in _FILE_SUFFIXES and not path.is_dir())
+        return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
+    if scheme in _REDIS_SCHEMES:
+        return Target("redis", text)
+    if scheme == "sqlite":
+        return Target("sqlite", _file_of(text, unquote(rest)))
+    raise InvalidConfiguration(
+        f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
+        "sqlite:/// or the path of a folder"
+    )
+
+
+def _file_of(url: str, rest: str) -> str:
+    if not rest.strip("/"):
+        raise InvalidConfiguration(f"{url} names no file; write sqlite:///lake.db")
+    if not rest.startswith("/"):
+        if rest.startswith(("./", "../")):
+            return rest
+        raise InvalidConfiguration(
+            f"{url} names a host; write sqlite:///{rest} or sqlite://./{rest}"
+        )
+    path = "/" + rest.lstrip("/")
+    return path[1:] if rest == path and path.count("/") == 1 else path
+
+
+class _Settings:
+    """What every table of a catalog is opened with."""
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] | None,
+        rows: MergeRows | None,
+        lease_s: int,
+        drop_grace_s: int,
+    ) -> None:
+        self.layers = list(check_layers(layers))
+        self.merge_configurations = list(merge_configurations(rows))
+        self._options = {"lease_s": lease_s, "drop_grace_s": drop_grace_s}
+
+    def open(self, family: Family, connection: Any, database: str, table: str) -> Any:
+        return family.table(
+            connection,
+            database,
+            table,
+            self.layers,
+            self.merge_configurations,
+            **self._options,
+        )
+
+
+class Catalog:
+    """A catalog of many tables over one connection, which it closes.
+
+    Tables share its layers and merge configurations; a table's own may be assigned.
+    """
+
+    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
+        self._family = family
+        self._settings = settings
+        self.connection = family.connection(address)
+        self._databases = family.databases(self.connection)
+        self.kv: KVStore[Any] = family.values(self.connection)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The storage tiers, hottest first."""
+        return list(self._settings.layers)
+
+    def table(self, database: str, table: str) -> Index[Any]:
+        """The index of one table. Cheap; nothing is written until something is added."""
+        index: Index[Any] = self._settings.open(self._family, self.connection, database, table)
+        return index
+
+    def databases(self) -> list[str]:
+        """The databases that hold files, sorted."""
+        found: list[str] = self._databases.databases()
+        return found
+
+    def tables(self, database: str) -> list[str]:
+        """The tables of `database` that hold files, sorted."""
+        found: list[str] = self._databases.tables(database)
+        return found
+
+    def paths(self, database: str, table: str) -> list[str]:
+        """The folders of a table that hold files, sorted."""
+        found: list[str] = self._databases.paths(database, table)
+        return found
+
+    def close(self) -> None:
+        """Close the connection. May be called again."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Catalog on {self.connection!r}>"
+
+
+class AsyncCatalog:
+    """As Catalog, awaitable. For one event loop."""
+
+    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
+        self._family = family
+        self._settings = settings
+        self.connection = family.connection(address)
+        self._databases = family.databases(self.connection)
+        self.kv: AsyncKVStore[Any] = family.values(self.connection)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """See `Catalog.layers`."""
+        return list(self._settings.layers)
+
+    def table(self, database: str, table: str) -> AsyncIndex[Any]:
+        """See `Catalog.table`."""
+        index: AsyncIndex[Any] = self._settings.open(self._family, self.connection, database, table)
+        return index
+
+    async def databases(self) -> list[str]:
+        """See `Catalog.databases`."""
+        found: list[str] = await self._databases.databases()
+        return found
+
+    async def tables(self, database: str) -> list[str]:
+        """See `Catalog.tables`."""
+        found: list[str] = await self._databases.tables(database)
+        return found
+
+    async def paths(self, database: str, table: str) -> list[str]:
+        """See `Catalog.paths`."""
+        found: list[str] = await self._databases.paths(database, table)
+        return found
+
+    async def close(self) -> None:
+        """Close the connection. May be called again."""
+        await self.connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncCatalog on {self.connection!r}>"
+
+
+def connect(
+    url: str | os.PathLike[str],
+    layers: Iterable[Layer] | None = None,
+    merge_configurations: MergeRows | None = None,
+    *,
+    lease_s: int = DEFAULT_LEASE_S,
+    drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+) -> Catalog:
+    """The catalog at `url`. Connects when first used; a SQLite file is made by the first write.
+
+    Raises:
+        InvalidConfiguration: the URL, the layers or the merge configurations can't be used.
+    """
+    settings = _Settings(layers, merge_configurations, lease_s, drop_grace_s)
+    module, address = parse(url)
+    return Catalog(_load(module).BLOCKING, address, settings)
+
+
+def connect_async(
+    url: str | os.PathLike[str],
+    layers: Iterable[Layer] | None = None,
+    merge_configurations: MergeRows | None = None,
+    *,
+    lease_s: int = DEFAULT_LEASE_S,
+    drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+) -> AsyncCatalog:
+    """As `connect`, for asyncio; not a coroutine itself."""
+    settings = _Settings(layers, merge_configurations, lease_s, drop_grace_s)
+    module, address = parse(url)
+    return AsyncCatalog(_load(module).AWAITABLE, address, settings)
+
+
+def _load(module: str) -> Any:
+    return import_module(f"gigapi_metadata.index.{module}")
