@@ -126,8 +126,11 @@ DEFAULT_MERGE_CONFIGURATIONS = (MergeConfiguration(10, 10 * 1024 * 1024, 1),)
 
 
 class MergePlan(msgspec.Struct, frozen=True):
-    """Merge `paths_from` into `path_to`. `lease_s` is the Unix second until which the plan is held;
-    it also tells this lease from every other one."""
+    """Merge `paths_from` into `path_to`.
+
+    `lease_s` is the Unix second until which the plan is held; it also tells this lease from every
+    other one. `attempts` counts how often the plan was given back with an error.
+    """
 
     id: str
     database: str
@@ -138,6 +141,7 @@ class MergePlan(msgspec.Struct, frozen=True):
     paths_from: list[str]
     path_to: str
     lease_s: int = 0
+    attempts: int = 0
 
 
 class MovePlan(msgspec.Struct, frozen=True):
@@ -152,6 +156,7 @@ class MovePlan(msgspec.Struct, frozen=True):
     path_to: str
     layer_to: str
     lease_s: int = 0
+    attempts: int = 0
 
 
 class DropPlan(msgspec.Struct, frozen=True):
@@ -166,6 +171,7 @@ class DropPlan(msgspec.Struct, frozen=True):
     path: str
     time_s: int
     lease_s: int = 0
+    attempts: int = 0
 
 
 Plan = MergePlan | MovePlan | DropPlan
@@ -229,20 +235,24 @@ def check_entry(entry: IndexEntry, database: str, table: str) -> IndexEntry:
             raise _invalid(entry, f"{field} {value} {rule}")
     if entry.min_time > entry.max_time:
         raise _invalid(entry, f"min_time {entry.min_time} is after max_time {entry.max_time}")
-    for which, stats in (("min", entry.min_data), ("max", entry.max_data)):
-        if stats is None:
-            continue
-        if not isinstance(stats, dict):
-            raise _invalid(entry, f"{which} must be a dict or None")
-        for column, value in stats.items():
-            fault = _key_fault(column) or _value_fault(value)
-            if fault:
-                raise _invalid(entry, f"{which}[{column!r}] {fault}")
+    _check_stats(entry, "min", entry.min_data)
+    _check_stats(entry, "max", entry.max_data)
     return entry
 
 
 def _invalid(entry: IndexEntry, fault: str) -> InvalidEntry:
     return InvalidEntry(f"entry {entry.path!r}: {fault}")
+
+
+def _check_stats(entry: IndexEntry, which: str, stats: Stats | None) -> None:
+    if stats is None:
+        return
+    if not isinstance(stats, dict):
+        raise _invalid(entry, f"{which} must be a dict or None")
+    for column, value in stats.items():
+        fault = _key_fault(column) or _value_fault(value)
+        if fault:
+            raise _invalid(entry, f"{which}[{column!r}] {fault}")
 
 
 def _key_fault(key: Any) -> str:
@@ -263,9 +273,7 @@ def _value_fault(value: Any, depth: int = 0) -> str:
     elif value is None or kind is bool:
         fault = ""
     else:
-        fault = (
-            f"is a {kind.__name__}; use None, bool, int, float, str, or lists and dicts of these"
-        )
+        fault = f"is a {kind.__name__}; use None, bool, int, float, str, lists or dicts"
     return fault
 
 

@@ -116,6 +116,10 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.plans`."""
         return await self._run(self._verbs.plans())
 
+    async def queues(self) -> list[QueueRef]:
+        """See `Index.queues`."""
+        return await self._run(self._verbs.queues())
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
 

@@ -164,6 +164,11 @@ class Index(TableShell, Shell[ConnectionT]):
         """Every plan of the table, waiting or leased. For people: Redis scans its keys for it."""
         return self._run(self._verbs.plans())
 
+    def queues(self) -> list[QueueRef]:
+        """The queues that hold plans: their kind, layer, writer and, for merges, iteration. Redis
+        scans its keys for it."""
+        return self._run(self._verbs.queues())
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
 

@@ -147,6 +147,10 @@ class TableVerbs:
         """See `Index.plans`."""
         return (yield from self.store.queued(self.ref))
 
+    def queues(self) -> Steps[list[QueueRef]]:
+        """See `Index.queues`."""
+        return (yield from self.store.queues(self.ref))
+
     # Checks
 
     def _entries(self, what: str, entries: Iterable[IndexEntry] | None) -> Iterable[IndexEntry]:

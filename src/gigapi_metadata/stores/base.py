@@ -150,6 +150,10 @@ class Store(Protocol):
         """Every plan of the table, in its queue's order. Read-only; for people, may be slow."""
         ...
 
+    def queues(self, table: TableRef) -> Steps[list[QueueRef]]:
+        """The queues of the table that hold plans, due or not. Read-only; may be slow."""
+        ...
+
     def databases(self) -> Steps[list[str]]:
         """The databases that hold files, sorted. Read-only."""
         ...

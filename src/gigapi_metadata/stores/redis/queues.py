@@ -31,7 +31,8 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
     Raises:
         CorruptState: the item lacks what its kind must have.
     """
-    raw, dir, paths, owner, due_s = msgspec.json.decode(reply)
+    handed = msgspec.json.decode(reply)
+    raw, dir, owner, attempts = handed["item"], handed["dir"], handed["owner"], handed["attempts"]
     try:
         item = msgspec.json.decode(raw)
         id, lease_s = str(item["id"]), int(item["time_s"])
@@ -43,10 +44,11 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
                 queue.layer,
                 queue.writer_id,
                 queue.iteration,
-                paths,
+                handed["paths"],
                 # From the first path as queued, living or not: it must not change between attempts.
                 merge_target(id, dir, queue.iteration, item["paths"][0]),
                 lease_s,
+                attempts,
             )
         if queue.kind == "move":
             path_from, path_to = item["path_from"], item["path_to"]
@@ -64,6 +66,7 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
                 path_to,
                 item["layer_to"],
                 lease_s,
+                attempts,
             )
         return DropPlan(
             id,
@@ -72,8 +75,9 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
             queue.layer,
             queue.writer_id,
             item["path"],
-            int(due_s),
+            int(handed["due_s"]),
             lease_s,
+            attempts,
         )
     except (KeyError, TypeError, ValueError, msgspec.DecodeError) as fault:
         raise CorruptState(
@@ -81,7 +85,7 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
         ) from fault
 
 
-class ScannedQueue(NamedTuple):
+class QueueList(NamedTuple):
     """One list of a queue, as read off its key. Sorts by kind, place and state."""
 
     kind: PlanKind
@@ -125,7 +129,7 @@ class _Record(msgspec.Struct):
 
 
 def plans_in(
-    queue: ScannedQueue, items: Sequence[bytes], records: Mapping[bytes, bytes]
+    queue: QueueList, items: Sequence[bytes], records: Mapping[bytes, bytes]
 ) -> Iterator[QueuedPlan]:
     """The plans of one list, in its order.
 

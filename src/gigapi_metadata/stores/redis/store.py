@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.errors import Conflict, LeaseLost
-from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
+from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
     day_of,
@@ -25,7 +25,7 @@ from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Tabl
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import CommitCall
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
-from gigapi_metadata.stores.redis.queues import ScannedQueue, plan_from, plans_in, queue_of
+from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     LEASE,
@@ -42,6 +42,9 @@ _decode_json = msgspec.json.decode
 
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
+
+LISTS_AT_ONCE = 1000
+"""How many queues one round trip fetches."""
 
 DAYS_AT_ONCE = 16
 """How many days' files one round trip fetches."""
@@ -163,22 +166,31 @@ class RedisStore:
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""
-        queues: list[ScannedQueue] = []
-        for kind in ("merge", "move", "drop"):
-            head = f"{kind}:{table.database}:{table.table}:"
-            for key in (yield from self._scan(keys.glob_escape(head) + "*")):
-                queue = ScannedQueue.parse(kind, key[len(head) :], key)
-                if queue is not None:
-                    queues.append(queue)
-        queues.sort()
+        lists = yield from self._lists(table)
         records = yield Command(("HGETALL", keys.attempts(table)))
         plans: list[QueuedPlan] = []
-        for start in range(0, len(queues), SCAN_COUNT):
-            part = queues[start : start + SCAN_COUNT]
-            lists = yield Pipeline([("LRANGE", queue.key, 0, -1) for queue in part])
-            for queue, items in zip(part, lists, strict=True):
+        for start in range(0, len(lists), LISTS_AT_ONCE):
+            part = lists[start : start + LISTS_AT_ONCE]
+            found = yield Pipeline([("LRANGE", queue.key, 0, -1) for queue in part])
+            for queue, items in zip(part, found, strict=True):
                 plans.extend(plans_in(queue, items, records))
         return plans
+
+    def queues(self, table: TableRef) -> Steps[list[QueueRef]]:
+        """See `Store.queues`. Scans the keyspace: for now and then."""
+        lists = yield from self._lists(table)
+        found = {QueueRef(part.kind, part.layer, part.writer_id, part.iteration) for part in lists}
+        return sorted(found, key=msgspec.structs.astuple)
+
+    def _lists(self, table: TableRef) -> Steps[list[QueueList]]:
+        lists: list[QueueList] = []
+        kinds: tuple[PlanKind, ...] = ("merge", "move", "drop")
+        for kind in kinds:
+            head = f"{kind}:{table.database}:{table.table}:"
+            found = yield from self._scan(keys.glob_escape(head) + "*")
+            parsed = (QueueList.parse(kind, key[len(head) :], key) for key in found)
+            lists += sorted(queue for queue in parsed if queue is not None)
+        return lists
 
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`. Scans the keyspace."""

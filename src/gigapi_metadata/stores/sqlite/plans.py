@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -150,6 +151,39 @@ def _queue(
     )
 
 
+class _Due(NamedTuple):
+    """A plan that may be handed out: a row of _FIRST_DUE."""
+
+    seq: int
+    dir: str
+    id: str
+    due_s: int
+    waited_s: int
+    path: str
+    path_to: str
+    layer_to: str
+    last_lease_s: int
+    leased: int
+    attempts: int
+
+
+# Of each dir: the head of the waiting plans, else the first leased one whose lease ran out.
+_FIRST_DUE = f"""
+    SELECT {", ".join(_Due._fields)}
+    FROM plans AS plan
+    WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
+      AND iteration = :iteration AND due_s <= :now_s
+      AND (leased = 1 OR NOT EXISTS (
+          SELECT 1 FROM plans AS earlier
+          WHERE earlier.table_id = plan.table_id AND earlier.kind = plan.kind
+            AND earlier.layer = plan.layer AND earlier.writer_id = plan.writer_id
+            AND earlier.iteration = plan.iteration AND earlier.dir = plan.dir
+            AND earlier.leased = 0 AND earlier.position < plan.position))
+    ORDER BY dir, leased, position
+    LIMIT 1
+"""
+
+
 def lease(
     db: sqlite3.Connection,
     table: TableRef,
@@ -167,70 +201,52 @@ def lease(
         "iteration": queue.iteration if queue.kind == "merge" else 0,
         "now_s": now_s,
     }
-    while (found := db.execute(_FIRST_DUE, place).fetchone()) is not None:
-        seq, dir, id, due_s, waited_s, path, path_to, layer_to, last_lease_s, was_leased = found
-        paths = _living(db, table_id, seq, queue, path)
+    while (row := db.execute(_FIRST_DUE, place).fetchone()) is not None:
+        due = _Due(*row)
+        paths = _living(db, table_id, due.seq, queue, due.path)
         if not paths:
-            _delete(db, seq)
+            _delete(db, due.seq)
             continue
         until_s = now_s + lease_s
-        if until_s == last_lease_s:
+        if until_s == due.last_lease_s:
             until_s += 1  # successive leases must differ, they are told apart by this
+        waited_s = due.waited_s if due.leased else due.due_s
         db.execute(
             f"""UPDATE plans SET leased = 1, given_back = 0, due_s = :until_s,
                                  last_lease_s = :until_s, waited_s = :waited_s,
                                  position = {_NEXT_POSITION}
                 WHERE seq = :seq""",
-            {
-                **place,
-                "dir": dir,
-                "leased": 1,
-                "seq": seq,
-                "until_s": until_s,
-                "waited_s": waited_s if was_leased else due_s,
-            },
+            place
+            | {"dir": due.dir, "leased": 1, "seq": due.seq}
+            | {"until_s": until_s, "waited_s": waited_s},
         )
-        database, name = table
-        if queue.kind == "merge":
-            first = db.execute(
-                "SELECT path FROM plan_files WHERE plan = ? ORDER BY position LIMIT 1", (seq,)
-            ).fetchone()[0]
-            target = merge_target(id, dir, queue.iteration, first)
-            return MergePlan(
-                id,
-                database,
-                name,
-                queue.layer,
-                queue.writer_id,
-                queue.iteration,
-                paths,
-                target,
-                until_s,
-            )
-        if queue.kind == "move":
-            return MovePlan(
-                id, database, name, queue.writer_id, path, queue.layer, path_to, layer_to, until_s
-            )
-        time_s = waited_s if was_leased else due_s
-        return DropPlan(id, database, name, queue.layer, queue.writer_id, path, time_s, until_s)
+        return _plan(db, table, queue, due, paths, until_s, waited_s)
     return None
 
 
-# Of each dir: the head of the waiting plans, else the first leased one whose lease ran out.
-_FIRST_DUE = """
-    SELECT seq, dir, id, due_s, waited_s, path, path_to, layer_to, last_lease_s, leased
-    FROM plans AS plan
-    WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
-      AND iteration = :iteration AND due_s <= :now_s
-      AND (leased = 1 OR NOT EXISTS (
-          SELECT 1 FROM plans AS earlier
-          WHERE earlier.table_id = plan.table_id AND earlier.kind = plan.kind
-            AND earlier.layer = plan.layer AND earlier.writer_id = plan.writer_id
-            AND earlier.iteration = plan.iteration AND earlier.dir = plan.dir
-            AND earlier.leased = 0 AND earlier.position < plan.position))
-    ORDER BY dir, leased, position
-    LIMIT 1
-"""
+def _plan(
+    db: sqlite3.Connection,
+    table: TableRef,
+    queue: QueueRef,
+    due: _Due,
+    paths: list[str],
+    until_s: int,
+    waited_s: int,
+) -> Plan:
+    database, name = table
+    layer, writer_id, held = queue.layer, queue.writer_id, (until_s, due.attempts)
+    if queue.kind == "merge":
+        # From the first path as queued, living or not: it must not change between attempts.
+        first = db.execute(
+            "SELECT path FROM plan_files WHERE plan = ? ORDER BY position LIMIT 1", (due.seq,)
+        ).fetchone()[0]
+        level = queue.iteration
+        target = merge_target(due.id, due.dir, level, first)
+        return MergePlan(due.id, database, name, layer, writer_id, level, paths, target, *held)
+    if queue.kind == "move":
+        to = (due.path_to, due.layer_to)
+        return MovePlan(due.id, database, name, writer_id, due.path, layer, *to, *held)
+    return DropPlan(due.id, database, name, layer, writer_id, due.path, waited_s, *held)
 
 
 def _living(
@@ -323,6 +339,16 @@ def release(
            WHERE seq = ?""",
         (now_s, seq),
     )
+
+
+def queues(db: sqlite3.Connection, table_id: int) -> list[QueueRef]:
+    """The queues that hold plans."""
+    rows = db.execute(
+        """SELECT DISTINCT kind, layer, writer_id, iteration FROM plans WHERE table_id = ?
+           ORDER BY kind, layer, writer_id, iteration""",
+        (table_id,),
+    )
+    return [QueueRef(*row) for row in rows]
 
 
 def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:

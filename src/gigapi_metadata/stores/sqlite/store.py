@@ -132,6 +132,16 @@ class SQLiteStore:
         found: list[QueuedPlan] = yield Transaction(work)
         return found
 
+    def queues(self, table: TableRef) -> Steps[list[QueueRef]]:
+        """See `Store.queues`."""
+
+        def work(db: sqlite3.Connection) -> list[QueueRef]:
+            table_id = _find_table(db, table)
+            return [] if table_id is None else plans.queues(db, table_id)
+
+        found: list[QueueRef] = yield Transaction(work)
+        return found
+
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`."""
         found: list[str] = yield _column(

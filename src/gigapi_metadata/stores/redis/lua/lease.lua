@@ -9,9 +9,10 @@
 --   lease_s                 for how long
 --   queue_head, queue_tail  the queue of a dir is <head><dir><tail>; move and drop: the queue is <head>
 --   files                   prefix of the files hashes
--- Returns  false, or JSON [item as it stands in the processing list, dir, living paths, owner of path_to,
---          its time_s before]: living paths are a merge's only; owner is '' or the path_from that a
---          move's path_to belongs to
+-- Returns  false, or JSON
+--   item       as it stands in the processing list      paths     a merge's living paths
+--   dir        of a merge                               owner     '' or whose a move's path_to is
+--   due_s      its time_s before                        attempts  how often it was released with an error
 --
 -- Queues and files hashes follow from what is stored, so they can't be declared; they lie beside the rest.
 
@@ -77,16 +78,15 @@ end
 
 -- The second until which the item is held. Successive leases of an item, and leases of two items that
 -- GigAPI gave one id, must differ in it: it is what tells them apart.
-local function lease_until(id, processing)
+local function lease_until(id, processing, record)
   local taken = {}
   for _, held in ipairs(redis.call('LRANGE', processing, 0, -1)) do
     if text_of(decode_item(held, processing).id) == id then
       taken[due_of(held)] = true
     end
   end
-  local record = redis.call('HGET', KEYS[3], id)
   if record then
-    taken[tonumber(string.match(record, '"lease_s":(%d+)')) or 0] = true
+    taken[record.lease_s] = true
   end
   local time_s = now + job.lease_s
   while taken[time_s] do
@@ -110,13 +110,18 @@ local function lease_from(queue, dir)
       if job.kind == 'move' and text_of(fields.layer_to) ~= '' then
         owner = owner_of(text_of(fields.path_to), text_of(fields.path_from))
       end
-      local leased = with_due(item, lease_until(id, processing))
+      local kept = redis.call('HGET', KEYS[3], id)
+      local record = kept and cjson.decode(kept)
+      local leased = with_due(item, lease_until(id, processing, record))
       redis.call('LREM', list, 1, item)
       redis.call('RPUSH', processing, leased)
       if owner ~= '' and owner == text_of(fields.path_from) then
         redis.call('HSET', KEYS[4], text_of(fields.path_to), owner)
       end
-      local reply = cjson.encode({ leased, dir, paths, owner, string.format('%.0f', due_of(item)) })
+      local reply = cjson.encode({
+        item = leased, dir = dir, paths = paths, owner = owner,
+        due_s = due_of(item), attempts = record and record.attempts or 0,
+      })
       receipt_write(KEYS[1], job.token, reply, job.receipt_s)
       return reply
     end
