@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -21,127 +21,121 @@ from gigapi_metadata.stores.base import Change, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.queues import queue_of
 
-_encode_json = msgspec.json.encode
+Job = dict[str, Any]
 
 
-class CommitCall:
-    """Gathers what commit.lua is called with: see that file's header."""
-
-    def __init__(self, table: TableRef, rules: Rules) -> None:
-        self._table = table
-        self._rules = rules
-        # KEYS[1] is the receipt, which is put before these.
-        self.keys = [
-            keys.folders(table),
-            keys.ended(table),
-            keys.attempts(table),
-            keys.targets(table),
-        ]
-        self._positions: dict[str, int] = {}
-        self.args: list[str | bytes | int] = []
-        self.job: dict[str, Any] = {
-            "seed": new_id(),
-            "groups": [],
-            "removals": [],
-            "drop": {
-                "prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
-                "database": table.database,
-                "table": table.table,
-                "grace_s": rules.drop_grace_s,
-            },
-        }
-
-    @classmethod
-    def of(cls, table: TableRef, change: Change, rules: Rules) -> Self:
-        """The call that makes `change`."""
-        call = cls(table, rules)
-        call.add(change.add)
-        call.remove(change.remove)
-        if change.ends is not None:
-            call.end(change.ends)
-        return call
-
-    def _key(self, key: str) -> int:
-        position = self._positions.get(key)
-        if position is None:
-            self.keys.append(key)
-            position = self._positions[key] = len(self.keys) + 1
-        return position
-
-    def add(self, entries: Sequence[IndexEntry]) -> None:
-        """Group `entries` by dir and queue, each group in the order given."""
-        groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
-        for entry in entries:
-            path = entry.path
-            place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
-            group = groups.get(place)
-            if group is None:
-                groups[place] = [entry]
-            else:
-                group.append(entry)
-        for (dir, layer, writer_id, iteration), group in groups.items():
-            job: dict[str, Any] = {
-                "files": self._key(keys.files(self._table, day_of(dir))),
-                "dir": dir,
-                "count": len(group),
-            }
-            queue = self._rules.queue_for(layer, iteration)
-            if isinstance(queue, MergeQueue):
-                name = keys.merge_queue(self._table, iteration, dir, layer, writer_id)
-                job["queue"] = self._key(keys.idle(name))
-                job["max_size"], job["timeout_s"] = queue.max_size, queue.timeout_s
-            elif isinstance(queue, MoveQueue):
-                name = keys.move_queue(self._table, layer, writer_id)
-                job["queue"] = self._key(keys.idle(name))
-            self.job["groups"].append(job)
-            self._append(group, self._extra(queue))
-
-    def _extra(
-        self, queue: MergeQueue | MoveQueue | None
-    ) -> Callable[[IndexEntry], str | bytes | int]:
-        if isinstance(queue, MergeQueue):
-            return lambda entry: entry.size_bytes
-        if isinstance(queue, MoveQueue):
-            return lambda entry: _move_item(entry, queue)
-        return lambda entry: ""
-
-    def _append(
-        self, group: Sequence[IndexEntry], extra: Callable[[IndexEntry], str | bytes | int]
-    ) -> None:
-        append, encode = self.args.append, documents.encode
-        for entry in group:
-            append(entry.path)
-            append(encode(entry))
-            append(extra(entry))
-
-    def remove(self, paths: Sequence[str]) -> None:
-        """Group `paths` by dir."""
-        groups: dict[str, list[str]] = {}
-        for path in paths:
-            groups.setdefault(dir_of(path), []).append(path)
-        for dir, group in groups.items():
-            files = self._key(keys.files(self._table, day_of(dir)))
-            self.job["removals"].append({"files": files, "dir": dir, "count": len(group)})
-            self.args.extend(group)
-
-    def end(self, plan: Plan) -> None:
-        """Make the change only under `plan`'s lease, and end the plan with it."""
-        queue = queue_of(self._table, plan)
-        self.job["ends"] = {
-            "queue": self._key(keys.processing(queue)),
-            "id": plan.id,
-            "lease_s": plan.lease_s,
-            "mark": f"{queue}:{plan.id}:{plan.lease_s}",
-            "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
-            "memory_s": COMPLETION_MEMORY_S,
-        }
+def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job]:
+    """KEYS (but for the receipt, which comes first) and the job of commit.lua."""
+    declared = _Keys(
+        keys.folders(table), keys.ended(table), keys.attempts(table), keys.targets(table)
+    )
+    job: Job = {
+        "seed": new_id(),
+        "database": table.database,
+        "table": table.table,
+        "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
+        "grace_s": rules.drop_grace_s,
+        "groups": _groups(declared, table, change.add, rules),
+        "removals": _removals(declared, table, change.remove),
+    }
+    if change.ends is not None:
+        job["ends"] = _ends(declared, table, change.ends)
+    return declared.names, job
 
 
-def _move_item(entry: IndexEntry, queue: MoveQueue) -> bytes:
-    id = new_id()
-    return _encode_json(
+class _Keys:
+    """The keys of a call, each once, and their indices in KEYS."""
+
+    def __init__(self, *first: str) -> None:
+        self.names = list(first)
+        self._indices: dict[str, int] = {}
+
+    def index(self, key: str) -> int:
+        found = self._indices.get(key)
+        if found is None:
+            self.names.append(key)
+            # KEYS[1] is the receipt, and Lua counts from 1.
+            found = self._indices[key] = len(self.names) + 1
+        return found
+
+
+def _ends(declared: _Keys, table: TableRef, plan: Plan) -> Job:
+    queue = queue_of(table, plan)
+    return {
+        "list": declared.index(keys.processing(queue)),
+        "id": plan.id,
+        "lease_s": plan.lease_s,
+        "mark": f"{queue}:{plan.id}:{plan.lease_s}",
+        "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
+        "memory_s": COMPLETION_MEMORY_S,
+    }
+
+
+def _groups(
+    declared: _Keys, table: TableRef, entries: Sequence[IndexEntry], rules: Rules
+) -> list[Job]:
+    groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+    for entry in entries:
+        path = entry.path
+        place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
+        group = groups.get(place)
+        if group is None:
+            groups[place] = [entry]
+        else:
+            group.append(entry)
+    return [_group(declared, table, place, group, rules) for place, group in groups.items()]
+
+
+def _group(
+    declared: _Keys,
+    table: TableRef,
+    place: tuple[str, str, str, int],
+    entries: Sequence[IndexEntry],
+    rules: Rules,
+) -> Job:
+    dir, layer, writer_id, iteration = place
+    # As text, for Lua's MessagePack does not know byte strings.
+    documents_of: list[str] = []
+    for entry in entries:
+        documents_of += (entry.path, documents.encode(entry))
+    job: Job = {
+        "files": declared.index(keys.files(table, day_of(dir))),
+        "dir": dir,
+        "entries": documents_of,
+    }
+    queue = rules.queue_for(layer, iteration)
+    if isinstance(queue, MergeQueue):
+        name = keys.merge_queue(table, iteration, dir, layer, writer_id)
+        job["queue"] = declared.index(keys.idle(name))
+        job["max_size"] = queue.max_size
+        job["timeout_s"] = queue.timeout_s
+        job["sizes"] = [entry.size_bytes for entry in entries]
+        job["quoted"] = any('"' in entry.path for entry in entries)
+    elif isinstance(queue, MoveQueue):
+        name = keys.move_queue(table, layer, writer_id)
+        job["queue"] = declared.index(keys.idle(name))
+        job["items"] = [_move_item(entry, queue) for entry in entries]
+    return job
+
+
+def _removals(declared: _Keys, table: TableRef, paths: Sequence[str]) -> list[Job]:
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(dir_of(path), []).append(path)
+    return [
         {
-            "id": id,
+            "files": declared.index(keys.files(table, day_of(dir))),
+            "dir": dir,
+            "paths": group,
+        }
+        for dir, group in groups.items()
+    ]
+
+
+def _move_item(entry: IndexEntry, queue: MoveQueue) -> str:
+    item = msgspec.json.encode(
+        {
+            "id": new_id(),
             "time_s": move_due_s(entry, queue.ttl_s),
             "writer_id": entry.writer_id,
             "database": entry.database,
@@ -152,3 +146,4 @@ def _move_item(entry: IndexEntry, queue: MoveQueue) -> bytes:
             "layer_to": queue.layer_to,
         }
     )
+    return item.decode()

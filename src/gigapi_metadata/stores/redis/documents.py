@@ -60,9 +60,9 @@ _decode = msgspec.json.Decoder(_Document).decode
 _decode_foreign = msgspec.json.Decoder(_ForeignDocument).decode
 
 
-def encode(entry: IndexEntry) -> bytes:
+def encode(entry: IndexEntry) -> str:
     """The document of `entry`, as it is stored."""
-    return _encode(_document(entry, "ADD"))
+    return _encode(_document(entry, "ADD")).decode()
 
 
 def decode(document: bytes, key: str) -> IndexEntry:

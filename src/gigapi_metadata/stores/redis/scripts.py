@@ -34,18 +34,21 @@ ALL = (COMMIT, LEASE, RENEW, RELEASE)
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A script call: one request. Safe to send again, for every script leaves a receipt."""
+    """A script call: one request. Safe to send again, for every script leaves a receipt.
+
+    `job` is all of ARGV: one MessagePack map.
+    """
 
     script: Script
     keys: Sequence[str]
-    args: Sequence[str | bytes | int]
+    job: bytes
 
     writes = True
 
     def send(self, client: Any, *, unknown_script: bool = False) -> Any:
         """Send it through a redis-py client: the reply, or an awaitable of it."""
         head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        return client.execute_command(*head, len(self.keys), *self.keys, *self.args)
+        return client.execute_command(*head, len(self.keys), *self.keys, self.job)
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from gigapi_metadata.planning import (
 )
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.commit import CommitCall
+from gigapi_metadata.stores.redis.commit import commit_job
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
 from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
 from gigapi_metadata.stores.redis.scripts import (
@@ -37,8 +37,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Script,
 )
 
-_encode_json = msgspec.json.encode
-_decode_json = msgspec.json.decode
+_pack = msgspec.msgpack.Encoder().encode
 
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
@@ -64,21 +63,20 @@ class RedisStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
-        call = CommitCall.of(table, change, rules)
-        reply = yield from self._write(COMMIT, table, call.keys, call.job, call.args)
-        outcome = reply[0]
+        script_keys, job = commit_job(table, change, rules)
+        outcome, *missing = yield from self._write(COMMIT, table, script_keys, job)
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
             raise Conflict(
-                f"{reply[1].decode()!r} is no longer in {table.database}.{table.table}: "
+                f"{missing[0].decode()!r} is no longer in {table.database}.{table.table}: "
                 "it was removed after the plan was handed out; nothing was changed"
             )
 
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
         """See `Store.renew`."""
-        job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}
         held = keys.processing(queue_of(table, plan))
+        job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}
         reply = yield from self._write(RENEW, table, [held], job)
         if reply == b"LOST":
             raise lease_lost(plan)
@@ -87,12 +85,11 @@ class RedisStore:
     def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
         """See `Store.release`."""
         queue = queue_of(table, plan)
-        reply = yield from self._write(
-            RELEASE,
-            table,
-            [keys.processing(queue), keys.idle(queue), keys.attempts(table)],
-            {"id": plan.id, "lease_s": plan.lease_s, "delay_s": delay_s, "error": error},
-        )
+        job: dict[str, Any] = {"id": plan.id, "lease_s": plan.lease_s, "delay_s": delay_s}
+        if error is not None:
+            job["error"] = error
+        lists = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
+        reply = yield from self._write(RELEASE, table, lists, job)
         if reply == b"LOST":
             raise lease_lost(plan)
 
@@ -107,34 +104,26 @@ class RedisStore:
             head = keys.move_queue(table, queue.layer, queue.writer_id)
         else:
             head = keys.drop_queue(table, queue.layer, queue.writer_id)
-        reply = yield from self._write(
-            LEASE,
-            table,
-            [keys.folders(table), keys.attempts(table), keys.targets(table)],
-            {
-                "kind": queue.kind,
-                "layer": queue.layer,
-                "lease_s": lease_s,
-                "queue_head": head,
-                "queue_tail": tail,
-                "files": keys.files(table, ""),
-            },
-        )
+        hashes = [keys.folders(table), keys.attempts(table), keys.targets(table)]
+        job = {
+            "kind": queue.kind,
+            "layer": queue.layer,
+            "seconds": lease_s,
+            "head": head,
+            "tail": tail,
+            "files": keys.files(table, ""),
+        }
+        reply = yield from self._write(LEASE, table, hashes, job)
         return None if reply is None else plan_from(table, queue, reply)
 
     def _write(
-        self,
-        script: Script,
-        table: TableRef,
-        script_keys: Sequence[str],
-        job: dict[str, Any],
-        args: Sequence[str | bytes | int] = (),
+        self, script: Script, table: TableRef, script_keys: Sequence[str], job: dict[str, Any]
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
         with self._receipts.slot() as (client, slot, token):
-            job.update(token=token, receipt_s=RECEIPT_S)
+            job["token"], job["receipt_s"] = token, RECEIPT_S
             receipt = keys.receipt(table, client, slot)
-            return (yield Call(script, [receipt, *script_keys], [_encode_json(job), *args]))
+            return (yield Call(script, [receipt, *script_keys], _pack(job)))
 
     # Reading
 

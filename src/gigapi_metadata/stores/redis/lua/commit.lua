@@ -3,49 +3,45 @@
 --
 -- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
 -- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
--- KEYS[6…] files hashes and queue lists, by the indices in ARGV[1]
--- ARGV[1]  JSON:
+-- KEYS[6…] files hashes and queue lists, named below by their index
+-- ARGV[1]  MessagePack (one argument, because Redis takes each apart by itself):
 --   token, receipt_s        the receipt and how long to keep it
 --   seed                    random; the ids made here are drawn from it
---   groups                  [{files, dir, count, queue?, max_size?, timeout_s?}]: `count` entries of one
---                           dir for one queue; `files`, `queue` index KEYS. max_size: it is a merge queue
---   removals                [{files, dir, count}]
---   drop                    {prefix, database, table, grace_s}; queues are <prefix><layer>:<writer>:idle
---   ends?                   {queue, id, lease_s, mark, path_to, memory_s}: `queue` indexes the processing list
--- ARGV[2…] for each entry of each group: path, document, and its size (merge) or item (move), or ''
---          then for each removal: path
--- Returns  'OK' | 'LOST' (lease) | 'GONE' and the path of a source that is not there
+--   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
+--   ends?                   {list, id, lease_s, mark, path_to, memory_s}: the plan held in processing list KEYS[list]
+--   groups                  [{files, dir, entries, queue?, ...}], all entries of a group being of one dir and
+--                           queue: entries [path, document, path, document, ...]; files, queue: indices in KEYS
+--                           merge queue: max_size, timeout_s, sizes [...], quoted: a path holds a '"'
+--                           move queue: items [...]
+--   removals                [{files, dir, paths}]
+-- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
 --
 -- Drop queues follow from the stored documents, so they can't be declared; they lie beside the rest.
 
-local job = cjson.decode(ARGV[1])
+local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return { answer }
 end
 local now = server_time()
+local drawn = 0
+local function draw_id()
+  drawn = drawn + 1
+  return uuid(job.seed, drawn)
+end
 
--- 1. Read and decide. Nothing is written before everything has been read: Redis does not roll back.
+-- 1. Read and decide. Whatever can fail fails here: Redis does not roll back.
 
-local ending
-if job.ends then
-  local _, item = find_leased(KEYS[job.ends.queue], job.ends.id, job.ends.lease_s)
+local ends, ending = job.ends, nil
+if ends then
+  local _, item = find_leased(KEYS[ends.list], ends.id, ends.lease_s)
   if not item then
-    if redis.call('ZSCORE', KEYS[3], job.ends.mark) then
-      return { 'OK' }
-    end
-    return { 'LOST' }
+    return { redis.call('ZSCORE', KEYS[3], ends.mark) and 'OK' or 'LOST' }
   end
   ending = item
 end
 
-local next_id = 0
-local function draw_id()
-  next_id = next_id + 1
-  return uuid(job.seed, next_id)
-end
-
--- The last waiting merge plan of a queue, as {head, size}: head is its text up to the last path.
+-- The last waiting merge plan of a queue: its text up to the last path, and its size.
 local function open_plan(key)
   local item = redis.call('LINDEX', key, -1)
   if not item then
@@ -59,108 +55,105 @@ local function open_plan(key)
   if type(fields.paths) ~= 'table' or type(fields.size) ~= 'number' or #fields.paths == 0 then
     return nil
   end
-  local paths = cjson.encode(fields.paths)
   return {
     head = '{"id":' .. cjson.encode(text_of(fields.id))
       .. string.format(',"time_s":%.0f', due_of(item))
-      .. ',"paths":' .. string.sub(paths, 1, -2),
+      .. ',"paths":' .. string.sub(cjson.encode(fields.paths), 1, -2),
     size = fields.size,
   }
 end
 
-local arg = 2
-for _, group in ipairs(job.groups) do
-  local files = KEYS[group.files]
-  local pairs_to_set, new = {}, {}
-  for _ = 1, group.count do
-    local path, extra = ARGV[arg], ARGV[arg + 2]
-    pairs_to_set[#pairs_to_set + 1] = path
-    pairs_to_set[#pairs_to_set + 1] = ARGV[arg + 1]
-    if redis.call('HEXISTS', files, path) == 0 then
-      new[#new + 1] = { path = path, extra = extra }
+-- Which entries of a group are new, as indices.
+local function new_of(group)
+  local files, entries, new = KEYS[group.files], group.entries, {}
+  if redis.call('HLEN', files) == 0 then
+    for index = 1, #entries / 2 do
+      new[index] = index
     end
-    arg = arg + 3
-  end
-  group.pairs, group.new = pairs_to_set, #new
-  group.pushes = {}
-  if #new > 0 then
-    group.held = tonumber(redis.call('HGET', KEYS[2], group.dir) or 0) or 0
-  end
-  if group.queue and #new > 0 then
-    if group.max_size then
-      local plan = open_plan(KEYS[group.queue])
-      local pieces, extended
-      local function close()
-        if pieces then
-          local text = table.concat(pieces) .. string.format('],"size":%.0f}', plan.size)
-          if extended then
-            group.last = text
-          else
-            group.pushes[#group.pushes + 1] = text
-          end
-        end
+  else
+    for at = 1, #entries, 2 do
+      if redis.call('HEXISTS', files, entries[at]) == 0 then
+        new[#new + 1] = (at + 1) / 2
       end
-      for _, file in ipairs(new) do
-        local size = tonumber(file.extra)
-        if plan and plan.size + size <= group.max_size then
-          if not pieces then
-            pieces, extended = { plan.head }, true
-          end
-          pieces[#pieces + 1] = ','
-          plan.size = plan.size + size
-        else
-          close()
-          plan, extended = { size = size }, false
-          pieces = { string.format('{"id":"%s","time_s":%.0f,"paths":[', draw_id(), now + group.timeout_s) }
-        end
-        pieces[#pieces + 1] = cjson.encode(file.path)
+    end
+  end
+  return new
+end
+
+-- The items to append to a merge queue for its new files, and what its last one becomes: a file goes
+-- into the open plan while that has room, else into a new one (`pack` in planning.py).
+local function merge_items(group, new)
+  local plan, sizes, entries = open_plan(KEYS[group.queue]), group.sizes, group.entries
+  local items, last, paths = {}, nil, {}
+  local function close()
+    if #paths > 0 then
+      local added = '"' .. table.concat(paths, '","') .. string.format('"],"size":%.0f}', plan.size)
+      if plan.head then
+        last = plan.head .. ',' .. added
+      else
+        items[#items + 1] = string.format('{"id":"%s","time_s":%.0f,"paths":[', draw_id(),
+          now + group.timeout_s) .. added
       end
+      paths = {}
+    end
+  end
+  for _, index in ipairs(new) do
+    if not plan or plan.size + sizes[index] > group.max_size then
       close()
-    else
-      redis.call('LLEN', KEYS[group.queue]) -- a key of another type shows here, not half-way through
-      for _, file in ipairs(new) do
-        group.pushes[#group.pushes + 1] = file.extra
-      end
+      plan = { size = 0 }
     end
+    plan.size = plan.size + sizes[index]
+    local path = entries[2 * index - 1]
+    paths[#paths + 1] = group.quoted and string.gsub(path, '"', '\\"') or path
+  end
+  close()
+  return items, last
+end
+
+for _, group in ipairs(job.groups) do
+  local new = new_of(group)
+  group.new = #new
+  group.held = tonumber(redis.call('HGET', KEYS[2], group.dir) or 0) or 0
+  if group.sizes then
+    group.items, group.last = merge_items(group, new)
+  elseif group.items then
+    redis.call('LLEN', KEYS[group.queue])
+    local items = {}
+    for position, index in ipairs(new) do
+      items[position] = group.items[index]
+    end
+    group.items = items
   end
 end
 
-local drops, drop_order = {}, {}
-for _, group in ipairs(job.removals) do
-  group.paths = {}
-  for _ = 1, group.count do
-    local path = ARGV[arg]
-    local document = redis.call('HGET', KEYS[group.files], path)
+local drops = {}
+for _, removal in ipairs(job.removals) do
+  local files, paths = KEYS[removal.files], {}
+  for _, path in ipairs(removal.paths) do
+    local document = redis.call('HGET', files, path)
     if document then
-      group.paths[#group.paths + 1] = path
+      paths[#paths + 1] = path
       local layer, writer = place_of(document)
-      local key = job.drop.prefix .. layer .. ':' .. writer .. ':idle'
-      if not drops[key] then
-        redis.call('LLEN', key)
-        drops[key] = {}
-        drop_order[#drop_order + 1] = key
-      end
-      drops[key][#drops[key] + 1] = '{"id":"' .. draw_id() .. '"'
-        .. string.format(',"time_s":%.0f', now + job.drop.grace_s)
-        .. ',"writer_id":' .. cjson.encode(writer)
-        .. ',"database":' .. cjson.encode(job.drop.database)
-        .. ',"table":' .. cjson.encode(job.drop.table)
-        .. ',"layer":' .. cjson.encode(layer)
-        .. ',"path":' .. cjson.encode(path) .. '}'
-    elseif job.ends then
+      local key = job.drop_prefix .. layer .. ':' .. writer .. ':idle'
+      redis.call('LLEN', key)
+      drops[#drops + 1] = { key = key, item = '{"id":"' .. draw_id() .. '"'
+        .. string.format(',"time_s":%.0f', now + job.grace_s)
+        .. ',"writer_id":' .. cjson.encode(writer) .. ',"database":' .. cjson.encode(job.database)
+        .. ',"table":' .. cjson.encode(job.table) .. ',"layer":' .. cjson.encode(layer)
+        .. ',"path":' .. cjson.encode(path) .. '}' }
+    elseif ends then
       return { 'GONE', path }
     end
-    arg = arg + 1
   end
-  if #group.paths > 0 then
-    redis.call('HGET', KEYS[2], group.dir)
-  end
+  removal.paths = paths
+  redis.call('HLEN', KEYS[2])
 end
+redis.call('HLEN', KEYS[4])
+redis.call('HLEN', KEYS[5])
 
 -- 2. Write.
 
 local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
-
 local function in_chunks(command, key, values)
   for first = 1, #values, CHUNK do
     redis.call(command, key, unpack(values, first, math.min(first + CHUNK - 1, #values)))
@@ -168,37 +161,37 @@ local function in_chunks(command, key, values)
 end
 
 for _, group in ipairs(job.groups) do
-  in_chunks('HSET', KEYS[group.files], group.pairs)
+  in_chunks('HSET', KEYS[group.files], group.entries)
   if group.new > 0 then
     -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
-    redis.call('HSET', KEYS[2], group.dir, string.format('%.0f', math.max(group.held, 0) + group.new))
+    local count = math.max(group.held, 0) + group.new
+    redis.call('HSET', KEYS[2], group.dir, string.format('%.0f', count))
   end
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)
   end
-  if #group.pushes > 0 then
-    in_chunks('RPUSH', KEYS[group.queue], group.pushes)
+  if group.items then
+    in_chunks('RPUSH', KEYS[group.queue], group.items)
   end
 end
 
-for _, group in ipairs(job.removals) do
-  if #group.paths > 0 then
-    in_chunks('HDEL', KEYS[group.files], group.paths)
-    if redis.call('HINCRBY', KEYS[2], group.dir, -#group.paths) <= 0 then
-      redis.call('HDEL', KEYS[2], group.dir)
-    end
+for _, removal in ipairs(job.removals) do
+  in_chunks('HDEL', KEYS[removal.files], removal.paths)
+  local count = #removal.paths
+  if count > 0 and redis.call('HINCRBY', KEYS[2], removal.dir, -count) <= 0 then
+    redis.call('HDEL', KEYS[2], removal.dir)
   end
 end
-for _, key in ipairs(drop_order) do
-  in_chunks('RPUSH', key, drops[key])
+for _, drop in ipairs(drops) do
+  redis.call('RPUSH', drop.key, drop.item)
 end
 
-if ending then
-  redis.call('LREM', KEYS[job.ends.queue], 1, ending)
-  redis.call('ZADD', KEYS[3], now, job.ends.mark)
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - job.ends.memory_s)
-  redis.call('HDEL', KEYS[4], job.ends.id)
-  redis.call('HDEL', KEYS[5], job.ends.path_to)
+if ends then
+  redis.call('LREM', KEYS[ends.list], 1, ending)
+  redis.call('ZADD', KEYS[3], now, ends.mark)
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ends.memory_s)
+  redis.call('HDEL', KEYS[4], ends.id)
+  redis.call('HDEL', KEYS[5], ends.path_to)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return { 'OK' }

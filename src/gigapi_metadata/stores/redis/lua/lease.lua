@@ -2,13 +2,12 @@
 -- (FORMAT, "Leasing and ending a plan"). Items that name no living file are discarded on the way.
 --
 -- KEYS[1]  receipt (string)   KEYS[2]  folders (hash)   KEYS[3]  attempts (hash)   KEYS[4]  targets (hash)
--- ARGV[1]  JSON:
---   token, receipt_s
---   kind                    "merge" | "move" | "drop"
---   layer                   where the plan's files lie
---   lease_s                 for how long
---   queue_head, queue_tail  the queue of a dir is <head><dir><tail>; move and drop: the queue is <head>
---   files                   prefix of the files hashes
+-- ARGV[1]  MessagePack: token, receipt_s,
+--   kind              "merge" | "move" | "drop"
+--   layer             where the plan's files lie
+--   seconds           for how long
+--   head, tail        the queue of a dir is <head><dir><tail>; of moves and drops it is <head>
+--   files             prefix of the files hashes
 -- Returns  false, or JSON
 --   item       as it stands in the processing list      paths     a merge's living paths
 --   dir        of a merge                               owner     '' or whose a move's path_to is
@@ -16,17 +15,17 @@
 --
 -- Queues and files hashes follow from what is stored, so they can't be declared; they lie beside the rest.
 
-local job = cjson.decode(ARGV[1])
+local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return answer
 end
 local now = server_time()
 
--- The document of a living entry that lies in the plan's layer.
-local function living(path, layer)
+-- The document of a living entry that lies in the plan's job.layer.
+local function living(path)
   local document = redis.call('HGET', job.files .. string.match(path, '^[^/]*'), path)
-  if document and place_of(document) == layer then
+  if document and place_of(document) == job.layer then
     return document
   end
 end
@@ -37,7 +36,7 @@ local function work_of(fields)
     local paths, seen = {}, {}
     for _, path in ipairs(type(fields.paths) == 'table' and fields.paths or {}) do
       path = text_of(path)
-      if not seen[path] and living(path, job.layer) then
+      if not seen[path] and living(path) then
         seen[path] = true
         paths[#paths + 1] = path
       end
@@ -45,10 +44,10 @@ local function work_of(fields)
     return #paths > 0, paths
   end
   if job.kind == 'move' then
-    return living(text_of(fields.path_from), job.layer) ~= nil, {}
+    return living(text_of(fields.path_from)) ~= nil, {}
   end
   -- A file that was added again since is not to be deleted.
-  return living(text_of(fields.path), job.layer) == nil, {}
+  return living(text_of(fields.path)) == nil, {}
 end
 
 -- Whose path_to this is: GigAPI can give two moves the same one, and then the files would overwrite
@@ -88,7 +87,7 @@ local function lease_until(id, processing, record)
   if record then
     taken[record.lease_s] = true
   end
-  local time_s = now + job.lease_s
+  local time_s = now + job.seconds
   while taken[time_s] do
     time_s = time_s + 1
   end
@@ -130,12 +129,12 @@ local function lease_from(queue, dir)
 end
 
 if job.kind ~= 'merge' then
-  return lease_from(job.queue_head, '') or false
+  return lease_from(job.head, '') or false
 end
 local dirs = redis.call('HKEYS', KEYS[2])
 table.sort(dirs)
 for _, dir in ipairs(dirs) do
-  local reply = lease_from(job.queue_head .. dir .. job.queue_tail, dir)
+  local reply = lease_from(job.head .. dir .. job.tail, dir)
   if reply then
     return reply
   end

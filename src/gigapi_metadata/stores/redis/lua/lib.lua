@@ -70,11 +70,8 @@ end
 -- The n-th UUID made from a random seed that the client drew.
 local function uuid(seed, n)
   local hex = redis.sha1hex(seed .. ':' .. n)
-  local variant = string.sub('89ab', tonumber(string.sub(hex, 17, 17), 16) % 4 + 1)
-  return table.concat({
-    string.sub(hex, 1, 8), '-', string.sub(hex, 9, 12), '-4', string.sub(hex, 14, 16), '-',
-    string.sub(variant, 1, 1), string.sub(hex, 18, 20), '-', string.sub(hex, 21, 32),
-  })
+  return string.sub(hex, 1, 8) .. '-' .. string.sub(hex, 9, 12) .. '-4' .. string.sub(hex, 13, 15)
+    .. '-a' .. string.sub(hex, 16, 18) .. '-' .. string.sub(hex, 19, 30)
 end
 
 -- A receipt remembers the answer to a client's last write through one slot, so that the same write

@@ -2,10 +2,10 @@
 -- processing list as if leased until then, so that it holds up nothing that waits behind it.
 --
 -- KEYS[1]  receipt (string)   KEYS[2]  processing list   KEYS[3]  idle list   KEYS[4]  attempts (hash)
--- ARGV[1]  JSON: token, receipt_s, id, lease_s (the lease held), delay_s, error (or null)
+-- ARGV[1]  MessagePack: token, receipt_s, id, lease_s (the lease held), delay_s, error?
 -- Returns  'OK' | 'LOST'
 
-local job = cjson.decode(ARGV[1])
+local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return answer
@@ -20,7 +20,7 @@ local kept = redis.call('HGET', KEYS[4], job.id)
 if kept then
   record = cjson.decode(kept)
 end
-if type(job.error) == 'string' then
+if job.error then
   record.attempts = record.attempts + 1
   record.error = job.error
 end

@@ -1,10 +1,10 @@
 -- Makes a lease longer. It is never made shorter.
 --
 -- KEYS[1]  receipt (string)   KEYS[2]  processing list
--- ARGV[1]  JSON: token, receipt_s, id, lease_s (the lease held), seconds (from now)
+-- ARGV[1]  MessagePack: token, receipt_s, id, lease_s (the lease held), seconds (from now)
 -- Returns  the second until which the plan is held now, as text | 'LOST'
 
-local job = cjson.decode(ARGV[1])
+local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return answer
