@@ -614,12 +614,16 @@ def test_a_time_column_with_damaged_pages_is_refused(tmp_path: Path) -> None:
         index(file, tmp_path)
 
 
-def test_without_pyarrow_the_error_says_what_to_install(
+def test_pyarrow_is_asked_for_only_when_a_column_must_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_statistics, without = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"time": range(9)}), with_statistics)
+    pq.write_table(pa.table({"time": range(9)}), without, write_statistics=False)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert index(with_statistics, tmp_path).max_time == 8
     with pytest.raises(MissingExtra, match=r"pip install 'gigapi-metadata\[parquet\]'"):
-        index(tmp_path / "f.parquet", tmp_path)
+        index(without, tmp_path)
 
 
 # ----------------------------------------------------------------------------------- encryption

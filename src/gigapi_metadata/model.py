@@ -75,7 +75,7 @@ class IndexEntry(msgspec.Struct, frozen=True, dict=False):
 
         Raises:
             InvalidEntry: the file is not readable Parquet, or has no usable time column.
-            MissingExtra: pyarrow is not installed.
+            MissingExtra: the time column must be read, and pyarrow is not installed.
         """
         from gigapi_metadata.parquet import entry_from_parquet
 

@@ -77,19 +77,16 @@ def check_path(path: str) -> str:
 
 
 def _path_fault(path: str) -> str:
-    if not path:
-        return "is empty"
-    if path.startswith("/"):
-        return "is absolute; it must be relative to the table's data folder"
-    if path.endswith("/"):
-        return "ends with '/'; it must name a file"
-    if "//" in path:
-        return "holds '//'"
-    if "\\" in path:
-        return "holds a backslash; folders are separated by '/'"
-    if not {".", ".."}.isdisjoint(path.split("/")):
-        return "holds a '.' or '..' segment; write it out"
-    return "holds a control character"
+    faults = {
+        "is empty": not path,
+        "is absolute; it must be relative to the table's data folder": path.startswith("/"),
+        "ends with '/'; it must name a file": path.endswith("/"),
+        "holds '//'": "//" in path,
+        "holds a backslash; folders are separated by '/'": "\\" in path,
+        "holds a '.' or '..' segment; write it out": not {".", ".."}.isdisjoint(path.split("/")),
+        "holds a control character": True,
+    }
+    return next(fault for fault, found in faults.items() if found)
 
 
 def _check_text(what: str, text: str) -> None:

@@ -5,7 +5,7 @@ has no usable statistics of is read itself, in small batches. It writes nothing 
 call it from as many threads or processes as you like.
 
 What the footer's bytes mean is in `parquet_footer`, which bounds they give in `parquet_stats`.
-pyarrow reads the columns; it is imported on first use.
+pyarrow reads the columns; it is imported when one has to be read.
 """
 
 from __future__ import annotations
@@ -65,10 +65,9 @@ def entry_from_parquet(
     Raises:
         InvalidEntry: the file is missing, unreadable, outside `root`, not Parquet, cut short,
             damaged or encrypted, has no rows, or no usable time column. The message names it.
-        MissingExtra: pyarrow is not installed. (It is asked for even where statistics make do
-            without, so that not the odd file in production tells.)
+        MissingExtra: the time column must be read, for want of statistics, and pyarrow is not
+            installed.
     """
-    _pyarrow()
     name = os.fsdecode(file)
     data, status = _read_footer(name)
     path = _path_below(name, os.fsdecode(root))
