@@ -15,7 +15,7 @@ from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan, Stats
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
-from gigapi_metadata.stores.sqlite import plans
+from gigapi_metadata.stores.sqlite import leases, queues
 from gigapi_metadata.stores.sqlite.connection import Transaction
 from gigapi_metadata.timerange import INT64_MIN, Window
 
@@ -60,12 +60,12 @@ class SQLiteStore:
         now_s = int(self._clock())
         table_id = _table_id(db, table)
         if change.ends is not None:
-            seq = plans.find_leased(db, table_id, change.ends)
+            seq = leases.find_leased(db, table_id, change.ends)
             if seq is None:
-                if plans.was_ended(db, table_id, change.ends):
+                if leases.was_ended(db, table_id, change.ends):
                     return
-                raise plans.lost(change.ends)
-            plans.end(db, table_id, seq, change.ends, now_s)
+                raise leases.lost(change.ends)
+            leases.end(db, table_id, seq, change.ends, now_s)
         _add(db, table_id, change.add, rules, now_s)
         gone = _remove(db, table_id, change.remove, now_s + rules.drop_grace_s)
         if gone is not None and change.ends is not None:
@@ -79,7 +79,7 @@ class SQLiteStore:
 
         def work(db: sqlite3.Connection) -> Plan | None:
             table_id = _table_id(db, table)
-            return plans.lease(db, table, table_id, queue, lease_s, int(self._clock()))
+            return leases.lease(db, table, table_id, queue, lease_s, int(self._clock()))
 
         plan: Plan | None = yield Transaction(work, writes=True)
         return plan
@@ -88,7 +88,7 @@ class SQLiteStore:
         """See `Store.renew`."""
 
         def work(db: sqlite3.Connection) -> Plan:
-            return plans.renew(db, _table_id(db, table), plan, lease_s, int(self._clock()))
+            return leases.renew(db, _table_id(db, table), plan, lease_s, int(self._clock()))
 
         renewed: Plan = yield Transaction(work, writes=True)
         return renewed
@@ -98,7 +98,7 @@ class SQLiteStore:
 
         def work(db: sqlite3.Connection) -> None:
             table_id = _table_id(db, table)
-            plans.release(db, table_id, plan, error, delay_s, int(self._clock()))
+            leases.release(db, table_id, plan, error, delay_s, int(self._clock()))
 
         yield Transaction(work, writes=True)
 
@@ -127,7 +127,7 @@ class SQLiteStore:
 
         def work(db: sqlite3.Connection) -> list[QueuedPlan]:
             table_id = _find_table(db, table)
-            return [] if table_id is None else plans.queued(db, table_id)
+            return [] if table_id is None else queues.queued(db, table_id)
 
         found: list[QueuedPlan] = yield Transaction(work)
         return found
@@ -137,7 +137,7 @@ class SQLiteStore:
 
         def work(db: sqlite3.Connection) -> list[QueueRef]:
             table_id = _find_table(db, table)
-            return [] if table_id is None else plans.queues(db, table_id)
+            return [] if table_id is None else queues.queues(db, table_id)
 
         found: list[QueueRef] = yield Transaction(work)
         return found
@@ -216,9 +216,9 @@ def _add(
         )
         queue = rules.queue_for(layer, iteration)
         if isinstance(queue, MergeQueue):
-            plans.queue_merge(db, table_id, dir, queue, files, now_s)
+            queues.queue_merge(db, table_id, dir, queue, files, now_s)
         elif isinstance(queue, MoveQueue):
-            plans.queue_move(db, table_id, queue, files)
+            queues.queue_move(db, table_id, queue, files)
 
 
 def _remove(
@@ -238,7 +238,7 @@ def _remove(
         key = (table_id, dir_of(path))
         db.execute("UPDATE folders SET files = files - 1 WHERE table_id = ? AND dir = ?", key)
         db.execute("DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0", key)
-        plans.queue_drop(db, table_id, path, layer, writer_id, drop_due_s)
+        queues.queue_drop(db, table_id, path, layer, writer_id, drop_due_s)
     return missing
 
 

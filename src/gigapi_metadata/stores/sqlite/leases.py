@@ -1,154 +1,20 @@
-"""The queues of merges, moves and drops, inside a transaction that the caller has opened.
+"""Handing plans out, and what their holders may do: end, renew, release.
 
-Rows of `plans` with leased = 0 are GigAPI's idle lists, the others its processing lists, both in
-the order of `position`.
+Every function runs in a transaction that the caller has opened.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from gigapi_metadata.errors import LeaseLost
-from gigapi_metadata.model import (
-    DropPlan,
-    IndexEntry,
-    MergePlan,
-    MovePlan,
-    Plan,
-    PlanKind,
-    QueuedPlan,
-)
-from gigapi_metadata.names import dir_of, new_id
-from gigapi_metadata.planning import (
-    COMPLETION_MEMORY_S,
-    MergeQueue,
-    MoveQueue,
-    merge_target,
-    move_due_s,
-    move_target,
-    pack,
-)
+from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind
+from gigapi_metadata.planning import COMPLETION_MEMORY_S, merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
-
-_NEXT_POSITION = """
-    (SELECT coalesce(max(position), 0) + 1 FROM plans
-     WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
-       AND iteration = :iteration AND dir = :dir AND leased = :leased)
-"""
-
-
-def queue_merge(
-    db: sqlite3.Connection,
-    table_id: int,
-    dir: str,
-    queue: MergeQueue,
-    files: Sequence[IndexEntry],
-    now_s: int,
-) -> None:
-    """Add new files of one dir, layer and writer to its merge queue."""
-    place = {
-        "table_id": table_id,
-        "kind": "merge",
-        "layer": files[0].layer,
-        "writer_id": files[0].writer_id,
-        "iteration": queue.iteration,
-        "dir": dir,
-        "leased": 0,
-    }
-    last = db.execute(
-        """SELECT seq, size_bytes FROM plans
-           WHERE table_id = :table_id AND kind = :kind AND layer = :layer
-             AND writer_id = :writer_id AND iteration = :iteration AND dir = :dir AND leased = 0
-           ORDER BY position DESC LIMIT 1""",
-        place,
-    ).fetchone()
-    sizes = [file.size_bytes for file in files]
-    for opens, indices in pack(last[1] if last else None, sizes, queue.max_size):
-        added = sum(sizes[index] for index in indices)
-        if opens:
-            seq = db.execute(
-                f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, due_s, id,
-                                       size_bytes, position)
-                    VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
-                            :size, {_NEXT_POSITION})""",
-                {**place, "due_s": now_s + queue.timeout_s, "id": new_id(), "size": clamp(added)},
-            ).lastrowid
-            position = 0
-        else:
-            seq = last[0]
-            db.execute(
-                "UPDATE plans SET size_bytes = ? WHERE seq = ?", (clamp(last[1] + added), seq)
-            )
-            position = db.execute(
-                "SELECT coalesce(max(position), -1) + 1 FROM plan_files WHERE plan = ?", (seq,)
-            ).fetchone()[0]
-        db.executemany(
-            "INSERT INTO plan_files (plan, position, path) VALUES (?, ?, ?)",
-            [(seq, position + n, files[index].path) for n, index in enumerate(indices)],
-        )
-
-
-def queue_move(
-    db: sqlite3.Connection, table_id: int, queue: MoveQueue, files: Sequence[IndexEntry]
-) -> None:
-    """Add new files to the move queues of their layer and writer."""
-    for file in files:
-        _queue(
-            db,
-            table_id,
-            "move",
-            file.layer,
-            file.writer_id,
-            due_s=move_due_s(file, queue.ttl_s),
-            path=file.path,
-            path_to=move_target(file.path, new_id()),
-            layer_to=queue.layer_to,
-        )
-
-
-def queue_drop(
-    db: sqlite3.Connection, table_id: int, path: str, layer: str, writer_id: str, due_s: int
-) -> None:
-    """Schedule the deletion of a file that has left the catalog."""
-    _queue(db, table_id, "drop", layer, writer_id, due_s=due_s, path=path)
-
-
-def _queue(
-    db: sqlite3.Connection,
-    table_id: int,
-    kind: PlanKind,
-    layer: str,
-    writer_id: str,
-    *,
-    due_s: int,
-    path: str,
-    path_to: str = "",
-    layer_to: str = "",
-) -> None:
-    db.execute(
-        f"""INSERT INTO plans (table_id, kind, layer, writer_id, position, due_s, id, path, path_to,
-                               layer_to)
-            VALUES (:table_id, :kind, :layer, :writer_id, {_NEXT_POSITION}, :due_s, :id, :path,
-                    :path_to, :layer_to)""",
-        {
-            "table_id": table_id,
-            "kind": kind,
-            "layer": layer,
-            "writer_id": writer_id,
-            "iteration": 0,
-            "dir": "",
-            "leased": 0,
-            "due_s": due_s,
-            "id": new_id(),
-            "path": path,
-            "path_to": path_to,
-            "layer_to": layer_to,
-        },
-    )
+from gigapi_metadata.stores.sqlite.queues import NEXT_POSITION
 
 
 class _Due(NamedTuple):
@@ -214,7 +80,7 @@ def lease(
         db.execute(
             f"""UPDATE plans SET leased = 1, given_back = 0, due_s = :until_s,
                                  last_lease_s = :until_s, waited_s = :waited_s,
-                                 position = {_NEXT_POSITION}
+                                 position = {NEXT_POSITION}
                 WHERE seq = :seq""",
             place
             | {"dir": due.dir, "leased": 1, "seq": due.seq}
@@ -275,7 +141,7 @@ def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None
         """SELECT seq FROM plans
            WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND id = ?
              AND leased = 1 AND given_back = 0 AND due_s = ?""",
-        (table_id, kind_of(plan), layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
+        (table_id, _kind_of(plan), _layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
     ).fetchone()
     return None if found is None else int(found[0])
 
@@ -285,7 +151,7 @@ def was_ended(db: sqlite3.Connection, table_id: int, plan: Plan) -> bool:
     return (
         db.execute(
             "SELECT 1 FROM ended WHERE table_id = ? AND kind = ? AND id = ? AND lease_s = ?",
-            (table_id, kind_of(plan), plan.id, plan.lease_s),
+            (table_id, _kind_of(plan), plan.id, plan.lease_s),
         ).fetchone()
         is not None
     )
@@ -296,7 +162,7 @@ def end(db: sqlite3.Connection, table_id: int, seq: int, plan: Plan, now_s: int)
     _delete(db, seq)
     db.execute(
         "INSERT INTO ended (table_id, kind, id, lease_s, at_s) VALUES (?, ?, ?, ?, ?)",
-        (table_id, kind_of(plan), plan.id, plan.lease_s, now_s),
+        (table_id, _kind_of(plan), plan.id, plan.lease_s, now_s),
     )
     db.execute("DELETE FROM ended WHERE at_s < ?", (now_s - COMPLETION_MEMORY_S,))
 
@@ -341,68 +207,6 @@ def release(
     )
 
 
-def queues(db: sqlite3.Connection, table_id: int) -> list[QueueRef]:
-    """The queues that hold plans."""
-    rows = db.execute(
-        """SELECT DISTINCT kind, layer, writer_id, iteration FROM plans WHERE table_id = ?
-           ORDER BY kind, layer, writer_id, iteration""",
-        (table_id,),
-    )
-    return [QueueRef(*row) for row in rows]
-
-
-def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
-    """Every plan, by kind and place, in its queue's order."""
-    names: dict[int, list[str]] = {}
-    for seq, path in db.execute(
-        """SELECT plan_files.plan, plan_files.path
-           FROM plans JOIN plan_files ON plan_files.plan = plans.seq
-           WHERE plans.table_id = ? ORDER BY plan_files.plan, plan_files.position""",
-        (table_id,),
-    ):
-        names.setdefault(seq, []).append(path)
-    rows = db.execute(
-        """SELECT seq, kind, leased AND NOT given_back, id, layer, writer_id, dir, iteration, path,
-                  size_bytes, due_s, attempts, error
-           FROM plans WHERE table_id = ?
-           ORDER BY CASE kind WHEN 'merge' THEN 0 WHEN 'move' THEN 1 ELSE 2 END,
-                    dir, iteration, layer, writer_id, leased, position""",
-        (table_id,),
-    )
-    return [
-        QueuedPlan(
-            kind=kind,
-            state="leased" if leased else "waiting",
-            id=id,
-            layer=layer,
-            writer_id=writer_id,
-            dir=dir or dir_of(path),
-            iteration=iteration,
-            paths=names.get(seq, [path]),
-            size_bytes=size_bytes,
-            due_s=due_s,
-            attempts=attempts,
-            error=error,
-        )
-        for (
-            seq, kind, leased, id, layer, writer_id, dir, iteration, path, size_bytes, due_s,
-            attempts, error,
-        ) in rows
-    ]  # fmt: skip
-
-
-def kind_of(plan: Plan) -> PlanKind:
-    """ "merge", "move" or "drop"."""
-    if isinstance(plan, MergePlan):
-        return "merge"
-    return "move" if isinstance(plan, MovePlan) else "drop"
-
-
-def layer_of(plan: Plan) -> str:
-    """The layer in whose queue the plan stood."""
-    return plan.layer_from if isinstance(plan, MovePlan) else plan.layer
-
-
 def lost(plan: Plan) -> LeaseLost:
     return LeaseLost(
         f"plan {plan.id} is no longer held under this lease: it ran out and someone else has the "
@@ -410,9 +214,16 @@ def lost(plan: Plan) -> LeaseLost:
     )
 
 
-def clamp(size: int) -> int:
-    """A sum of sizes as SQLite can hold it; beyond 64 bits every bound is exceeded anyway."""
-    return min(size, 2**63 - 1)
+def _kind_of(plan: Plan) -> PlanKind:
+    """ "merge", "move" or "drop"."""
+    if isinstance(plan, MergePlan):
+        return "merge"
+    return "move" if isinstance(plan, MovePlan) else "drop"
+
+
+def _layer_of(plan: Plan) -> str:
+    """The layer in whose queue the plan stood."""
+    return plan.layer_from if isinstance(plan, MovePlan) else plan.layer
 
 
 def _delete(db: sqlite3.Connection, seq: int) -> None:
