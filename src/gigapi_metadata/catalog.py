@@ -4,13 +4,17 @@ redis://host:6379/0    and rediss://, unix://, valkey://, valkeys://: a server, 
 sqlite:///lake.db      one file: a bare name lies in the working folder, any other path is
                        absolute; sqlite://./sub/lake.db is relative
 ./lake                 a folder of Parquet files: its catalog is ./lake/.gigapi/catalog.db
+json:///data/root      GigAPI's own folders of metadata.json; json://./root is relative, and
+                       json:// alone means the folders of the layers
 lake.db                a path that is a file, or ends in .db or .sqlite: that file
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -19,6 +23,7 @@ from urllib.parse import unquote
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.model import Layer, check_layers, merge_configurations
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
+from gigapi_metadata.urls import REDIS_SCHEMES
 
 if TYPE_CHECKING:
     from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
 _FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 
@@ -53,13 +57,15 @@ def parse(url: str | os.PathLike[str]) -> Target:
         path = Path(text)
         is_file = path.is_file() or (path.suffix in _FILE_SUFFIXES and not path.is_dir())
         return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
-    if scheme in _REDIS_SCHEMES:
+    if scheme in REDIS_SCHEMES:
         return Target("redis", text)
     if scheme == "sqlite":
         return Target("sqlite", _file_of(text, unquote(rest)))
+    if scheme == "json":
+        return Target("json", _folder_of(text, unquote(rest)))
     raise InvalidConfiguration(
         f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
-        "sqlite:/// or the path of a folder"
+        "sqlite:///, json:/// or the path of a folder"
     )
 
 
@@ -76,6 +82,12 @@ def _file_of(url: str, rest: str) -> str:
     return path[1:] if rest == path and path.count("/") == 1 else path
 
 
+def _folder_of(url: str, rest: str) -> str:
+    if rest and not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
+        raise InvalidConfiguration(f"{url} names a host; write json:///{rest} or json://./{rest}")
+    return rest
+
+
 class _Settings:
     """What every table of a catalog is opened with."""
 
@@ -89,6 +101,13 @@ class _Settings:
         self.layers = list(check_layers(layers))
         self.merge_configurations = list(merge_configurations(rows))
         self._options = {"lease_s": lease_s, "drop_grace_s": drop_grace_s}
+
+    def family(self, module: str, kind: str) -> Family:
+        """The classes of a kind of store. Folders have to be known before the first table is."""
+        family: Family = getattr(_load(module), kind)
+        if module == "json":
+            return family._replace(connection=partial(family.connection, layers=self.layers))
+        return family
 
     def open(self, family: Family, connection: Any, database: str, table: str) -> Any:
         return family.table(
@@ -203,7 +222,7 @@ class AsyncCatalog:
 
 
 def connect(
-    url: str | os.PathLike[str],
+    url: str | os.PathLike[str] | None = None,
     layers: Iterable[Layer] | None = None,
     merge_configurations: MergeRows | None = None,
     *,
@@ -212,16 +231,22 @@ def connect(
 ) -> Catalog:
     """The catalog at `url`. Connects when first used; a SQLite file is made by the first write.
 
+    Without a URL, it is what the environment says, and so are the layers and merge configurations
+    that are not passed (see `config.load`). With one, only what is passed counts.
+
     Raises:
-        InvalidConfiguration: the URL, the layers or the merge configurations can't be used.
+        InvalidConfiguration: the URL, the layers or the merge configurations can't be used, or
+            there is no URL in the environment either. It names the variable that is wrong.
     """
-    settings = _Settings(layers, merge_configurations, lease_s, drop_grace_s)
-    module, address = parse(url)
-    return Catalog(_load(module).BLOCKING, address, settings)
+    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
+    settings = _Settings(tiers, rows, lease_s, drop_grace_s)
+    with _naming(source):
+        module, address = parse(place)
+        return Catalog(settings.family(module, "BLOCKING"), address, settings)
 
 
 def connect_async(
-    url: str | os.PathLike[str],
+    url: str | os.PathLike[str] | None = None,
     layers: Iterable[Layer] | None = None,
     merge_configurations: MergeRows | None = None,
     *,
@@ -229,9 +254,46 @@ def connect_async(
     drop_grace_s: int = DEFAULT_DROP_GRACE_S,
 ) -> AsyncCatalog:
     """As `connect`, for asyncio; not a coroutine itself."""
-    settings = _Settings(layers, merge_configurations, lease_s, drop_grace_s)
-    module, address = parse(url)
-    return AsyncCatalog(_load(module).AWAITABLE, address, settings)
+    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
+    settings = _Settings(tiers, rows, lease_s, drop_grace_s)
+    with _naming(source):
+        module, address = parse(place)
+        return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
+
+
+class _InForce(NamedTuple):
+    url: str | os.PathLike[str]
+    layers: Iterable[Layer] | None
+    merge_configurations: MergeRows | None
+    source: str | None
+
+
+def _in_force(
+    url: str | os.PathLike[str] | None, layers: Iterable[Layer] | None, rows: MergeRows | None
+) -> _InForce:
+    """What was passed; without a URL, completed from the environment."""
+    if url is not None:
+        return _InForce(url, layers, rows, None)
+    from gigapi_metadata.config import load
+
+    settings = load(layers=layers, merge_configurations=rows)
+    return _InForce(
+        settings.catalog_url(),
+        settings.layers,
+        settings.merge_configurations,
+        settings.catalog_source(),
+    )
+
+
+@contextmanager
+def _naming(source: str | None) -> Iterator[None]:
+    """Errors about a URL that the caller did not pass say where it came from."""
+    try:
+        yield
+    except InvalidConfiguration as fault:
+        if source is None:
+            raise
+        raise InvalidConfiguration(f"{source}: {fault}") from fault
 
 
 def _load(module: str) -> Any:

@@ -20,6 +20,7 @@ import msgspec
 from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
+from gigapi_metadata.urls import hide
 
 Stats = dict[str, Any]
 """Column name -> value: whatever JSON can hold."""
@@ -105,12 +106,20 @@ class QueryOptions(msgspec.Struct, frozen=True):
 
 class Layer(msgspec.Struct, frozen=True):
     """A storage tier. Files leave for the next layer `ttl_sec` seconds after their `chunk_time`
-    (0: never); after the last layer they expire."""
+    (0: never); after the last layer they expire. Its repr hides the URL's credentials."""
 
     url: str
     name: str
     type: Literal["fs", "s3"] = "fs"
     ttl_sec: int = 0
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{field}={value!r}" for field, value in self.__rich_repr__())
+        return f"Layer({fields})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # Named by msgspec's own protocol for rich, which would show the URL as it is.
+        return [(f, hide(v) if f == "url" else v) for f, v in msgspec.structs.asdict(self).items()]
 
 
 class MergeConfiguration(msgspec.Struct, frozen=True, array_like=True):

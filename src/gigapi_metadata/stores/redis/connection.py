@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -43,6 +43,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.urls import hide
 
 CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 30.0
@@ -79,27 +80,13 @@ _OPTIONS = {
 }
 
 
-def hide_password(url: str) -> str:
-    """`url` as it may be shown."""
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        user, at, host = parts.netloc.rpartition("@")
-        if at and ":" in user:
-            user = user.partition(":")[0] + ":***"
-        shown = urlencode([(k, "***" if k == "password" else v) for k, v in query], safe="*/")
-        return f"{parts.scheme}://{user}{at}{host}{parts.path}{shown and '?' + shown}"
-    except ValueError:
-        return url.partition(":")[0] + "://***"
-
-
 def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     """The URL and the settings to hand to redis-py.
 
     Raises:
         InvalidConfiguration: another scheme, a database that is no number, an unknown option.
     """
-    shown = hide_password(url) if isinstance(url, str) else repr(url)
+    shown = hide(url) if isinstance(url, str) else repr(url)
     try:
         parts = urlsplit(url)
         scheme = _SCHEMES[parts.scheme]
@@ -246,7 +233,7 @@ class _Connection:
 
     def __init__(self, url: str) -> None:
         self._target, self._settings = parse_url(url)
-        self.shown_url = hide_password(url)
+        self.shown_url = hide(url)
         self.receipts = Receipts()
 
     def __repr__(self) -> str:

@@ -1,0 +1,75 @@
+"""URLs as text: what of one may be shown, and credentials put into one.
+
+Pure, and made for text that may be no URL at all: what can't be parsed must not show a password
+either, so nothing here raises.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
+"""What the URL of a Redis or Valkey server begins with."""
+
+HIDDEN = "***"
+"""What stands where a secret was."""
+
+_PATHS = ("file", "json", "sqlite")  # what follows is a path, and an @ in it an ordinary character
+_SECRET_OPTION = re.compile(
+    r"pass|pwd|secret|token|credential|signature|(access|account|api|auth)[_-]?key|^key$",
+    re.IGNORECASE,
+)
+
+
+def hide(url: str) -> str:
+    """`url` as it may be shown; text that is no URL comes back as it is.
+
+    Passwords are hidden, so are options such as ``password=``, and with S3 the key as well.
+    Whatever stands before the last ``@`` counts as credentials, since people forget to write the
+    ``/`` of a secret as ``%2F``.
+    """
+    before, found, rest = url.partition("://")
+    scheme = re.split(r"[^a-z0-9+.-]", before.lower())[-1]
+    if not found or scheme in _PATHS:
+        return url
+    login, at, address = rest.rpartition("@")
+    if at:
+        name, colon, _ = login.partition(":")
+        if scheme == "s3" or not colon or re.search("[/?#@]", login):
+            name = HIDDEN
+        login = f"{name}{colon}{HIDDEN}" if colon else name
+    place, query, options = address.partition("?")
+    shown = "&".join(_hide_option(option) for option in options.split("&"))
+    return f"{before}://{login}{at}{place}{query}{shown}"
+
+
+def _hide_option(option: str) -> str:
+    name, equals, _ = option.partition("=")
+    return f"{name}={HIDDEN}" if equals and _SECRET_OPTION.search(name) else option
+
+
+def has_credentials(url: str) -> bool:
+    """Whether a user, key or password stands before the host."""
+    login, at, _ = _authority(url).rpartition("@")
+    return bool(at and login.strip(":"))
+
+
+def with_credentials(url: str, key: str, secret: str) -> str:
+    """`url` with `key` and `secret`, percent-encoded; one that has credentials keeps its own."""
+    scheme, found, rest = url.partition("://")
+    if not found or has_credentials(url):
+        return url
+    rest = rest.removeprefix(_authority(url).rpartition("@")[0]).removeprefix("@")
+    return f"{scheme}://{quote(key, safe='')}:{quote(secret, safe='')}@{rest}"
+
+
+def has_bad_port(url: str) -> bool:
+    """Whether what follows the host's colon is no port; mostly a secret that was not encoded."""
+    host = _authority(url).rpartition("@")[2]
+    port = host.rpartition("]")[2].partition(":")[2]
+    return bool(port) and not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536)
+
+
+def _authority(url: str) -> str:
+    return re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
