@@ -73,6 +73,11 @@ class Change(msgspec.Struct, frozen=True):
     remove: Sequence[str] = ()
     ends: Plan | None = None
 
+    @property
+    def completes(self) -> bool:
+        """Whether it registers a plan's result as well as ending the plan."""
+        return self.ends is not None and bool(self.add or self.remove)
+
 
 class Selection(msgspec.Struct, frozen=True):
     """Which entries are asked for: those that overlap `window`, and match the rest where given."""
@@ -117,8 +122,9 @@ class Store(Protocol):
         """Make the whole change or none of it.
 
         Raises:
-            LeaseLost: `change.ends` is not held under its lease any more. When that very lease has
-                already been ended, nothing is raised and nothing changes.
+            LeaseLost: `change.ends` is not held under its lease any more. When that very lease was
+                already completed (or ended, and no more than that is asked for), nothing is
+                raised and nothing changes.
             Conflict: a path to remove under a plan is not there.
         """
         ...

@@ -39,7 +39,7 @@ def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str]
         "removals": _removals(declared, table, change.remove),
     }
     if change.ends is not None:
-        job["ends"] = _ends(declared, table, change.ends)
+        job["ends"] = _ends(declared, table, change.ends, change.completes)
     return declared.names, job
 
 
@@ -59,13 +59,16 @@ class _Keys:
         return found
 
 
-def _ends(declared: _Keys, table: TableRef, plan: Plan) -> Job:
+def _ends(declared: _Keys, table: TableRef, plan: Plan, completes: bool) -> Job:
     queue = queue_of(table, plan)
+    lease = f"{queue}:{plan.id}:{plan.lease_s}"
+    completed, ended = f"{lease}:completed", f"{lease}:ended"
     return {
         "list": declared.index(keys.processing(queue)),
         "id": plan.id,
         "lease_s": plan.lease_s,
-        "mark": f"{queue}:{plan.id}:{plan.lease_s}",
+        "mark": completed if completes else ended,
+        "done": [completed] if completes else [completed, ended],
         "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
         "memory_s": COMPLETION_MEMORY_S,
     }

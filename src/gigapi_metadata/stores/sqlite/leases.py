@@ -146,23 +146,27 @@ def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None
     return None if found is None else int(found[0])
 
 
-def was_ended(db: sqlite3.Connection, table_id: int, plan: Plan) -> bool:
-    """Whether the plan was ended under this very lease."""
+def was_ended(db: sqlite3.Connection, table_id: int, plan: Plan, completes: bool) -> bool:
+    """Whether the plan was ended under this very lease; if `completes`, with its result."""
     return (
         db.execute(
-            "SELECT 1 FROM ended WHERE table_id = ? AND kind = ? AND id = ? AND lease_s = ?",
-            (table_id, _kind_of(plan), plan.id, plan.lease_s),
+            """SELECT 1 FROM ended
+               WHERE table_id = ? AND kind = ? AND id = ? AND lease_s = ? AND complete >= ?""",
+            (table_id, _kind_of(plan), plan.id, plan.lease_s, completes),
         ).fetchone()
         is not None
     )
 
 
-def end(db: sqlite3.Connection, table_id: int, seq: int, plan: Plan, now_s: int) -> None:
+def end(
+    db: sqlite3.Connection, table_id: int, seq: int, plan: Plan, completes: bool, now_s: int
+) -> None:
     """Remove a plan that is held, and remember the lease."""
     _delete(db, seq)
     db.execute(
-        "INSERT INTO ended (table_id, kind, id, lease_s, at_s) VALUES (?, ?, ?, ?, ?)",
-        (table_id, _kind_of(plan), plan.id, plan.lease_s, now_s),
+        """INSERT INTO ended (table_id, kind, id, lease_s, at_s, complete)
+           VALUES (?, ?, ?, ?, ?, ?)""",
+        (table_id, _kind_of(plan), plan.id, plan.lease_s, now_s, completes),
     )
     db.execute("DELETE FROM ended WHERE at_s < ?", (now_s - COMPLETION_MEMORY_S,))
 

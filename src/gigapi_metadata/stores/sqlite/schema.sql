@@ -70,13 +70,14 @@ CREATE TABLE plan_files (
     PRIMARY KEY (plan, position)
 ) WITHOUT ROWID;
 
--- Leases under which a plan was ended, so that ending it again has no effect.
+-- Leases under which a plan was ended or completed, so that doing it again has no effect.
 CREATE TABLE ended (
     table_id INTEGER NOT NULL,
     kind     TEXT    NOT NULL,
     id       TEXT    NOT NULL,
     lease_s  INTEGER NOT NULL,
     at_s     INTEGER NOT NULL,
+    complete INTEGER NOT NULL,  -- 0: ended without registering a result
     PRIMARY KEY (table_id, kind, id, lease_s)
 ) WITHOUT ROWID;
 CREATE INDEX ended_at ON ended (at_s);

@@ -62,10 +62,10 @@ class SQLiteStore:
         if change.ends is not None:
             seq = leases.find_leased(db, table_id, change.ends)
             if seq is None:
-                if leases.was_ended(db, table_id, change.ends):
+                if leases.was_ended(db, table_id, change.ends, change.completes):
                     return
                 raise leases.lost(change.ends)
-            leases.end(db, table_id, seq, change.ends, now_s)
+            leases.end(db, table_id, seq, change.ends, change.completes, now_s)
         _add(db, table_id, change.add, rules, now_s)
         gone = _remove(db, table_id, change.remove, now_s + rules.drop_grace_s)
         if gone is not None and change.ends is not None:

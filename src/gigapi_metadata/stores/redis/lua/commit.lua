@@ -8,7 +8,8 @@
 --   token, receipt_s        the receipt and how long to keep it
 --   seed                    random; the ids made here are drawn from it
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
---   ends?                   {list, id, lease_s, mark, path_to, memory_s}: the plan held in processing list KEYS[list]
+--   ends?                   {list, id, lease_s, mark, done, path_to, memory_s}: the plan held in processing list
+--                           KEYS[list]; `mark` is left in `ended`, any of `done` there means that it was done before
 --   groups                  [{files, dir, entries, queue?, ...}], all entries of a group being of one dir and
 --                           queue: entries [path, document, path, document, ...]; files, queue: indices in KEYS
 --                           merge queue: max_size, timeout_s, sizes [...], quoted: a path holds a '"'
@@ -36,7 +37,12 @@ local ends, ending = job.ends, nil
 if ends then
   local _, item = find_leased(KEYS[ends.list], ends.id, ends.lease_s)
   if not item then
-    return { redis.call('ZSCORE', KEYS[3], ends.mark) and 'OK' or 'LOST' }
+    for _, mark in ipairs(ends.done) do
+      if redis.call('ZSCORE', KEYS[3], mark) then
+        return { 'OK' }
+      end
+    end
+    return { 'LOST' }
   end
   ending = item
 end
