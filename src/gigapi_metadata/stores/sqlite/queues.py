@@ -40,37 +40,37 @@ def queue_merge(
         "dir": dir,
         "leased": 0,
     }
-    last = db.execute(
-        """SELECT seq, size_bytes FROM plans
-           WHERE table_id = :table_id AND kind = :kind AND layer = :layer
-             AND writer_id = :writer_id AND iteration = :iteration AND dir = :dir AND leased = 0
-           ORDER BY position DESC LIMIT 1""",
-        place,
-    ).fetchone()
+    last = db.execute(_LAST_FILE, place).fetchone()
+    seq, position, total = last or (None, -1, None)
     sizes = [file.size_bytes for file in files]
-    for opens, indices in pack(last[1] if last else None, sizes, queue.max_size):
-        added = sum(sizes[index] for index in indices)
+    for opens, indices in pack(total, sizes, queue.max_size):
         if opens:
             seq = db.execute(
                 f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, due_s, id,
-                                       size_bytes, position)
+                                       position)
                     VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
-                            :size, {NEXT_POSITION})""",
-                {**place, "due_s": now_s + queue.timeout_s, "id": new_id(), "size": _clamp(added)},
+                            {NEXT_POSITION})""",
+                {**place, "due_s": now_s + queue.timeout_s, "id": new_id()},
             ).lastrowid
-            position = 0
-        else:
-            seq = last[0]
+            position, total = -1, 0
+        for index in indices:
+            position, total = position + 1, _clamp((total or 0) + sizes[index])
             db.execute(
-                "UPDATE plans SET size_bytes = ? WHERE seq = ?", (_clamp(last[1] + added), seq)
+                "INSERT INTO plan_files (plan, position, path, total_bytes) VALUES (?, ?, ?, ?)",
+                (seq, position, files[index].path, total),
             )
-            position = db.execute(
-                "SELECT coalesce(max(position), -1) + 1 FROM plan_files WHERE plan = ?", (seq,)
-            ).fetchone()[0]
-        db.executemany(
-            "INSERT INTO plan_files (plan, position, path) VALUES (?, ?, ?)",
-            [(seq, position + n, files[index].path) for n, index in enumerate(indices)],
-        )
+
+
+# The last file of a queue's last waiting plan.
+_LAST_FILE = """
+    SELECT plan, position, total_bytes FROM plan_files
+    WHERE plan = (SELECT seq FROM plans
+                  WHERE table_id = :table_id AND kind = :kind AND layer = :layer
+                    AND writer_id = :writer_id AND iteration = :iteration AND dir = :dir
+                    AND leased = 0
+                  ORDER BY position DESC LIMIT 1)
+    ORDER BY position DESC LIMIT 1
+"""
 
 
 def queue_move(
@@ -145,16 +145,18 @@ def queues(db: sqlite3.Connection, table_id: int) -> list[QueueRef]:
 def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
     """Every plan, by kind and place, in its queue's order."""
     names: dict[int, list[str]] = {}
-    for seq, path in db.execute(
-        """SELECT plan_files.plan, plan_files.path
+    totals: dict[int, int] = {}
+    for seq, path, total in db.execute(
+        """SELECT plan_files.plan, plan_files.path, plan_files.total_bytes
            FROM plans JOIN plan_files ON plan_files.plan = plans.seq
            WHERE plans.table_id = ? ORDER BY plan_files.plan, plan_files.position""",
         (table_id,),
     ):
         names.setdefault(seq, []).append(path)
+        totals[seq] = total
     rows = db.execute(
         """SELECT seq, kind, leased AND NOT given_back, id, layer, writer_id, dir, iteration, path,
-                  size_bytes, due_s, attempts, error
+                  due_s, attempts, error
            FROM plans WHERE table_id = ?
            ORDER BY CASE kind WHEN 'merge' THEN 0 WHEN 'move' THEN 1 ELSE 2 END,
                     dir, iteration, layer, writer_id, leased, position""",
@@ -170,14 +172,13 @@ def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
             dir=dir or dir_of(path),
             iteration=iteration,
             paths=names.get(seq, [path]),
-            size_bytes=size_bytes,
+            size_bytes=totals.get(seq, 0),
             due_s=due_s,
             attempts=attempts,
             error=error,
         )
         for (
-            seq, kind, leased, id, layer, writer_id, dir, iteration, path, size_bytes, due_s,
-            attempts, error,
+            seq, kind, leased, id, layer, writer_id, dir, iteration, path, due_s, attempts, error
         ) in rows
     ]  # fmt: skip
 

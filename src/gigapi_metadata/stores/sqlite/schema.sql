@@ -48,7 +48,6 @@ CREATE TABLE plans (
     position     INTEGER NOT NULL,            -- order within the queue
     due_s        INTEGER NOT NULL,            -- waiting: from when; leased: until when
     id           TEXT    NOT NULL,
-    size_bytes   INTEGER NOT NULL DEFAULT 0,  -- of a merge: the sum over its files
     path         TEXT    NOT NULL DEFAULT '', -- what a move or a drop is about
     path_to      TEXT    NOT NULL DEFAULT '',
     layer_to     TEXT    NOT NULL DEFAULT '',
@@ -63,10 +62,12 @@ CREATE INDEX plans_queue
     ON plans (table_id, kind, layer, writer_id, iteration, dir, leased, position, due_s);
 CREATE INDEX plans_due ON plans (table_id, kind, layer, writer_id, iteration, due_s);
 
+-- A running total in place of a sum in `plans`, so that adding a file to a plan writes one row.
 CREATE TABLE plan_files (
-    plan     INTEGER NOT NULL REFERENCES plans (seq),
-    position INTEGER NOT NULL,
-    path     TEXT    NOT NULL,
+    plan        INTEGER NOT NULL REFERENCES plans (seq),
+    position    INTEGER NOT NULL,
+    path        TEXT    NOT NULL,
+    total_bytes INTEGER NOT NULL,  -- sizes of the plan's files up to this one
     PRIMARY KEY (plan, position)
 ) WITHOUT ROWID;
 
