@@ -1,0 +1,133 @@
+"""The parser of the whole command line, and how a command's end becomes a message and a code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from gigapi_metadata.cli import demo, entries, files, listing, plans, scan
+from gigapi_metadata.cli.errors import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    NOTHING_FOUND,
+    WRONG_USAGE,
+    Failed,
+    NothingFound,
+    WrongUsage,
+    one_line,
+)
+from gigapi_metadata.cli.options import Parser, add_global, check_options, joined
+from gigapi_metadata.cli.output import PROGRAM, note
+
+TRACEBACK_VARIABLE = "GIGAPI_METADATA_TRACEBACK"
+
+_DESCRIPTION = """\
+The catalog of a time-series data lake: which Parquet files there are, what time they cover, what is
+to be merged, moved and deleted.
+"""
+
+
+def parser() -> Parser:
+    """The parser of every command."""
+    import argparse
+
+    top = Parser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        epilog="exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing found",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="print the version and leave")
+    add_global(top, within_command=False)
+    top.commands = commands = top.add_subparsers(metavar="COMMAND", dest="command")
+    for module in (scan, files, listing, entries, plans, demo):
+        module.add(commands)
+    for command in commands.choices.values():
+        add_global(command, within_command=True)
+    return top
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    shows_traceback = "--traceback" in words or os.environ.get(TRACEBACK_VARIABLE, "0") not in (
+        "",
+        "0",
+    )
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A file's name may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _command(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _give_up_stdout()
+        return DONE  # whoever reads our output has enough of it
+    except KeyboardInterrupt:
+        note(f"{PROGRAM}: interrupted")
+        return INTERRUPTED
+    except NothingFound as end:
+        return _end(NOTHING_FOUND, f"nothing found: {end}")
+    except WrongUsage as fault:
+        return _end(WRONG_USAGE, f"error: {fault}")
+    except Exception as fault:
+        if shows_traceback:
+            import traceback
+
+            traceback.print_exc()
+        return _end(FAILED, f"error: {_explained(fault, shows_traceback)}")
+
+
+def _command(words: list[str]) -> int:
+    top = parser()
+    try:
+        check_options(top, words)
+        args = top.parse_args(joined(words))
+    except SystemExit as end:  # after --help
+        return end.code if isinstance(end.code, int) else FAILED
+    if args.version:
+        from importlib.metadata import version
+
+        print(PROGRAM, version(PROGRAM))
+        return DONE
+    if args.command is None:
+        raise WrongUsage(f"name a command; see {PROGRAM} --help")
+    code: int = args.run(args)
+    return code
+
+
+def _explained(fault: Exception, shows_traceback: bool) -> str:
+    """What an exception means to the person who ran the command."""
+    from gigapi_metadata.errors import MetadataError
+
+    if isinstance(fault, MetadataError | Failed):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        if fault.filename is None:
+            _give_up_stdout()
+            return f"the output can't be written: {fault.strerror}"
+        return f"{os.fsdecode(fault.filename)}: {fault.strerror}"
+    hint = "" if shows_traceback else "; --traceback shows where"
+    return f"unexpected {type(fault).__name__}: {fault}{hint}"
+
+
+def _end(code: int, message: str) -> int:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        note(f"{PROGRAM}: {one_line(message)}")
+    except OSError:
+        _give_up_stdout()
+    return code
+
+
+def _give_up_stdout() -> None:
+    """Let nothing more be written there, also not while Python shuts down."""
+    with suppress(OSError, ValueError, AttributeError):  # a stand-in that has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

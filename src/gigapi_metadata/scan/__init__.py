@@ -1,0 +1,18 @@
+"""Registering a tree of Parquet files that is already there.
+
+walk.py finds the files, reading.py reads their footers in parallel, register.py compares them with
+the catalog and adds what is new. For a service that writes files, `Index.batch` is the way.
+"""
+
+from gigapi_metadata.scan.register import BadFile, ScanOptions, TableReport, scan_table
+from gigapi_metadata.scan.walk import TableFolder, Tree, tables_below
+
+__all__ = [
+    "BadFile",
+    "ScanOptions",
+    "TableFolder",
+    "TableReport",
+    "Tree",
+    "scan_table",
+    "tables_below",
+]
