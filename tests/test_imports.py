@@ -20,8 +20,9 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 # `x.*` is the package x with all that is in it, "" the package's own `__init__`.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("names", "timerange"),
+    ("names", "timerange", "urls"),
     ("model",),
+    ("config.*",),  # reads the environment and a file, when it is asked to
     ("planning",),  # decides, without I/O
     ("stores", "stores.base"),  # the narrow waist
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
@@ -30,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("parquet_footer",),
     ("parquet_stats",),
     ("parquet",),
+    ("scan.*",),
     ("storage.*",),  # all I/O to data files
     ("worker.*",),
     ("sql.*",),
@@ -44,7 +46,7 @@ EXCEPTIONS = {
 }
 
 # What `import gigapi_metadata` must not load: a program that never uses them should not wait.
-HEAVY = ("asyncio", "duckdb", "pyarrow", "redis", "rich", "sqlite3")
+HEAVY = ("asyncio", "duckdb", "pyarrow", "redis", "rich", "sqlite3", "yaml")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,11 @@
      ├── LeaseLost             the plan is no longer held under this lease
      ├── Conflict              the catalog changed under the caller: a plan's source is gone
      ├── MissingExtra          an optional dependency is not installed; holds the pip command
+     ├── StorageError          a data file could not be read, written or deleted
+     │    ├── FileMissing      it is not there
+     │    └── FileExists       it is there, and was not to be replaced
+     ├── MergeFailed           files could not be merged; they are as they were
+     │    └── SchemaConflict   and never will be: their columns don't go together
      └── StoreError            the store itself failed
           ├── Unavailable      it could not be reached, or is busy; try again
           ├── OutcomeUnknown   the answer to a write was lost; repeating the same call is safe
@@ -22,13 +27,18 @@ Errors of libraries underneath are mapped to these where a store is entered and 
 __all__ = [
     "Conflict",
     "CorruptState",
+    "FileExists",
+    "FileMissing",
     "InvalidConfiguration",
     "InvalidEntry",
     "InvalidName",
     "LeaseLost",
+    "MergeFailed",
     "MetadataError",
     "MissingExtra",
     "OutcomeUnknown",
+    "SchemaConflict",
+    "StorageError",
     "StoreError",
     "Unavailable",
     "UnknownLayer",
@@ -65,6 +75,27 @@ class Conflict(MetadataError):
 
 class MissingExtra(MetadataError, ImportError):
     """A feature needs a package that is not installed."""
+
+
+class StorageError(MetadataError):
+    """A data file could not be read, written or deleted. The message names the file and layer."""
+
+
+class FileMissing(StorageError):
+    """The data file is not there."""
+
+
+class FileExists(StorageError):
+    """The data file is there already, and was not to be replaced."""
+
+
+class MergeFailed(MetadataError):
+    """Files could not be merged into one, or the result was not what it must be. Nothing of it is
+    in the catalog and the files are as they were."""
+
+
+class SchemaConflict(MergeFailed):
+    """The files have columns that no type can hold together. The message names column and types."""
 
 
 class StoreError(MetadataError):

@@ -7,7 +7,6 @@ and do the writing; Redis packs merge plans in Lua (`stores/redis/lua/lib.lua`),
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 
 import msgspec
@@ -122,14 +121,14 @@ def pack(
     return plans
 
 
-_MERGE_NAMES = uuid.UUID("5b0d9a5e-9c06-5ad4-8c8e-1f6a5a4c7d11")
-
-
 def merge_target(plan_id: str, dir: str, iteration: int, first_path: str) -> str:
     """Where a merge's result goes: same dir, next iteration, a name derived from the plan's id.
 
     Derived and not drawn, so that a second attempt at a plan overwrites what the first one left.
     The plan's first path goes in as well, for GigAPI hands the same id to different plans.
     """
-    name = uuid.uuid5(_MERGE_NAMES, f"{plan_id}\n{first_path}")
+    from uuid import UUID, uuid5
+
+    names = UUID("5b0d9a5e-9c06-5ad4-8c8e-1f6a5a4c7d11")
+    name = uuid5(names, f"{plan_id}\n{first_path}")
     return file_path(dir, str(name), iteration + 1)

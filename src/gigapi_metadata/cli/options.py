@@ -51,7 +51,7 @@ def add_global(parser: Parser, *, within_command: bool) -> None:
         "--config",
         metavar="FILE",
         default=suppress,
-        help="a TOML or JSON file with catalog, layers and merge_configurations",
+        help="a YAML, TOML or JSON file of settings, GigAPI's own or of ours",
     )
     group.add_argument(
         "--layers",
@@ -163,12 +163,17 @@ def check_options(top: Parser, argv: list[str]) -> None:
 
 def joined(argv: list[str]) -> list[str]:
     """`--after -1h` as `--after=-1h`: argparse would take the value for an option."""
+    times = ("--after", "--before", "--since", "--until")
     result: list[str] = []
     words = iter(argv)
     for word in words:
         if word == "--":
             return [*result, word, *words]
-        if result and result[-1] in ("--after", "--before") and re.match(r"-[0-9]", word):
+        if (
+            result
+            and result[-1] in times
+            and re.match(r"-[0-9]", word)
+        ):
             result[-1] += f"={word}"
         else:
             result.append(word)

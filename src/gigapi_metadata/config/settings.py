@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True):
         return self.source(f"gigapi.layers[{first}].url")
 
     def _first_folder(self) -> str | None:
+        if self.metadata_type != "json" or self.source("gigapi.layers[0].name") == "argument":
+            return None  # layers passed to a call say where files are, not where the catalog is
         urls = (layer.url.removeprefix(_FILE_URL) for layer in self.layers if layer.type == "fs")
         return next(urls, None)
 

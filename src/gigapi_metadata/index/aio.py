@@ -112,6 +112,10 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.release`."""
         await self._run(self._verbs.release(plan, error, delay_s))
 
+    async def retry(self, plan: QueuedPlan) -> bool:
+        """See `Index.retry`."""
+        return await self._run(self._verbs.retry(plan))
+
     async def plans(self) -> list[QueuedPlan]:
         """See `Index.plans`."""
         return await self._run(self._verbs.plans())

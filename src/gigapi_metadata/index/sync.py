@@ -160,6 +160,12 @@ class Index(TableShell, Shell[ConnectionT]):
         """
         self._run(self._verbs.release(plan, error, delay_s))
 
+    def retry(self, plan: QueuedPlan) -> bool:
+        """Make a plan due now, one of `plans`, that waits or was given back with a delay, and
+        forget its attempts. It goes to the head of its queue. False, and nothing is changed, if
+        somebody holds it or it is gone."""
+        return self._run(self._verbs.retry(plan))
+
     def plans(self) -> list[QueuedPlan]:
         """Every plan of the table, waiting or leased. For people: Redis scans its keys for it."""
         return self._run(self._verbs.plans())

@@ -143,6 +143,12 @@ class TableVerbs:
         reason = None if error is None else str(error).encode(errors="replace").decode()
         yield from self.store.release(self.ref, plan, reason, delay_s)
 
+    def retry(self, plan: QueuedPlan) -> Steps[bool]:
+        """See `Index.retry`."""
+        if not isinstance(plan, QueuedPlan):
+            raise InvalidEntry(f"a plan as `plans` lists it is needed, not {type(plan).__name__}")
+        return (yield from self.store.retry(self.ref, plan))
+
     def plans(self) -> Steps[list[QueuedPlan]]:
         """See `Index.plans`."""
         return (yield from self.store.queued(self.ref))

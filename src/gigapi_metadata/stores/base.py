@@ -152,6 +152,11 @@ class Store(Protocol):
         """
         ...
 
+    def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
+        """Make a plan due now that waits, or that was given back with a delay, ahead of others in
+        its queue; its attempts are forgotten. False: it is not there, or somebody holds it."""
+        ...
+
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """Every plan of the table, in its queue's order. Read-only; for people, may be slow."""
         ...

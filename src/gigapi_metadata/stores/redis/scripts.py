@@ -30,7 +30,8 @@ COMMIT = Script("commit")
 LEASE = Script("lease")
 RENEW = Script("renew")
 RELEASE = Script("release")
-ALL = (COMMIT, LEASE, RENEW, RELEASE)
+RETRY = Script("retry")
+ALL = (COMMIT, LEASE, RENEW, RELEASE, RETRY)
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from gigapi_metadata.stores.redis.scripts import (
     LEASE,
     RELEASE,
     RENEW,
+    RETRY,
     Call,
     Command,
     Pipeline,
@@ -92,6 +93,18 @@ class RedisStore:
         reply = yield from self._write(RELEASE, table, lists, job)
         if reply == b"LOST":
             raise lease_lost(plan)
+
+    def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
+        """See `Store.retry`."""
+        if plan.kind == "merge":
+            queue = keys.merge_queue(table, plan.iteration, plan.dir, plan.layer, plan.writer_id)
+        elif plan.kind == "move":
+            queue = keys.move_queue(table, plan.layer, plan.writer_id)
+        else:
+            queue = keys.drop_queue(table, plan.layer, plan.writer_id)
+        lists = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
+        reply = yield from self._write(RETRY, table, lists, {"id": plan.id})
+        return bool(reply == b"OK")
 
     def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
         """See `Store.lease`. One script call."""

@@ -9,7 +9,6 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -220,6 +219,8 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _create(connection: sqlite3.Connection) -> None:
+    from importlib.resources import files  # costs 10 ms, and most files exist already
+
     # Not executescript(): that would commit the transaction we are in.
     script = files(__package__).joinpath("schema.sql").read_text("utf-8")
     statement = ""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from gigapi_metadata.errors import LeaseLost
-from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind
+from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.planning import COMPLETION_MEMORY_S, merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
 from gigapi_metadata.stores.sqlite.queues import NEXT_POSITION
@@ -199,6 +199,28 @@ def release(
             "UPDATE plans SET due_s = ?, given_back = 1 WHERE seq = ?", (now_s + delay_s, seq)
         )
         return
+    _to_the_head(db, seq, now_s)
+
+
+def retry(db: sqlite3.Connection, table_id: int, plan: QueuedPlan, now_s: int) -> bool:
+    """Make a plan due now that nobody holds, and forget its attempts; False if there is none."""
+    found = db.execute(
+        """SELECT seq FROM plans
+           WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND id = ?
+             AND (leased = 0 OR given_back = 1)""",
+        (table_id, plan.kind, plan.layer, plan.writer_id, plan.id),
+    ).fetchone()
+    if found is None:
+        return False
+    db.execute(
+        "UPDATE plans SET attempts = 0, error = '', given_back = 0 WHERE seq = ?", (found[0],)
+    )
+    _to_the_head(db, found[0], now_s)
+    return True
+
+
+def _to_the_head(db: sqlite3.Connection, seq: int, now_s: int) -> None:
+    """Make a plan wait at the head of its queue, due now."""
     db.execute(
         """UPDATE plans SET leased = 0, due_s = ?, position =
                (SELECT coalesce(min(other.position), 1) - 1 FROM plans AS other

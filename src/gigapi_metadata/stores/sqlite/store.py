@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -101,6 +102,16 @@ class SQLiteStore:
             leases.release(db, table_id, plan, error, delay_s, int(self._clock()))
 
         yield Transaction(work, writes=True)
+
+    def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
+        """See `Store.retry`."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            table_id = _find_table(db, table)
+            return table_id is not None and leases.retry(db, table_id, plan, int(self._clock()))
+
+        found: bool = yield Transaction(work, writes=True)
+        return found
 
     # Reading
 
@@ -283,10 +294,14 @@ def _spans(db: sqlite3.Connection, table_id: int) -> list[int]:
 
 def _filters(selection: Selection) -> tuple[str, list[object]]:
     """The conditions beside the window, as SQL to append and its values."""
-    conditions, values = [], []
+    conditions: list[str] = []
+    values: list[object] = []
     if selection.folder:
-        conditions.append("substr(path, 1, ?) = ?")
-        values += [len(selection.folder), selection.folder]
+        conditions.append("path >= ?")
+        values.append(selection.folder)
+        if (end := _end_of_prefix(selection.folder)) is not None:
+            conditions.append("path < ?")
+            values.append(end)
     if selection.iteration:
         conditions.append("substr(path, ?) = ?")
         values += [-len(selection.suffix), selection.suffix]
@@ -294,6 +309,17 @@ def _filters(selection: Selection) -> tuple[str, list[object]]:
         conditions.append("layer = ?")
         values.append(selection.layer)
     return "".join(f" AND {condition}" for condition in conditions), values
+
+
+def _end_of_prefix(prefix: str) -> str | None:
+    """The first text after all that begin with `prefix`, as SQLite sorts; None if there is none."""
+    for length in range(len(prefix), 0, -1):
+        following = ord(prefix[length - 1]) + 1
+        if following == 0xD800:
+            following = 0xE000  # there are no characters in between
+        if following <= sys.maxunicode:
+            return prefix[: length - 1] + chr(following)
+    return None
 
 
 def _row(entry: IndexEntry, table_id: int) -> tuple[object, ...]:
