@@ -86,9 +86,18 @@ class Rules(msgspec.Struct, frozen=True):
         return None
 
 
+MAX_TIME_S = 2**53
+"""The last second that a plan may wait for: beyond it, JSON readers lose the last digit."""
+
+
+def merge_due_s(now_s: int, timeout_s: int) -> int:
+    """The Unix second from which a merge plan made now may be handed out."""
+    return min(now_s + timeout_s, MAX_TIME_S)
+
+
 def move_due_s(entry: IndexEntry, ttl_s: int) -> int:
     """The Unix second from which a file may leave its layer."""
-    return min(entry.chunk_time // 1_000_000_000 + ttl_s, 2**53)
+    return min(entry.chunk_time // 1_000_000_000 + ttl_s, MAX_TIME_S)
 
 
 def move_target(path: str, id: str) -> str:

@@ -35,15 +35,15 @@ class Window(NamedTuple):
 
 
 def window(after: TimeBound, before: TimeBound) -> Window:
-    """The window from `after` to `before`; a bound outside 64 bits is as good as none.
+    """The window from `after` to `before`.
 
     Raises:
         TypeError: a bound is neither a datetime nor an int nor None.
     """
-    return Window(
-        INT64_MIN if after is None else nanoseconds(after),
-        INT64_MAX if before is None else nanoseconds(before),
-    )
+    first = INT64_MIN if after is None else max(_exact(after), INT64_MIN)
+    last = INT64_MAX if before is None else min(_exact(before), INT64_MAX)
+    # Beyond 64 bits there are no files: a window that lies there holds nothing.
+    return Window(first, last) if first <= last else Window(1, 0)
 
 
 def nanoseconds(moment: datetime | int) -> int:
@@ -52,16 +52,18 @@ def nanoseconds(moment: datetime | int) -> int:
     Raises:
         TypeError: `moment` is neither a datetime nor an int.
     """
+    return min(max(_exact(moment), INT64_MIN), INT64_MAX)
+
+
+def _exact(moment: datetime | int) -> int:
     if isinstance(moment, datetime):
-        value = (_aware(moment) - _EPOCH) // _MICROSECOND * 1000
-    elif isinstance(moment, int) and not isinstance(moment, bool):
-        value = moment
-    else:
-        raise TypeError(
-            "a time bound is a datetime, an int (nanoseconds since the epoch) or None, "
-            f"not {type(moment).__name__}"
-        )
-    return min(max(value, INT64_MIN), INT64_MAX)
+        return (_aware(moment) - _EPOCH) // _MICROSECOND * 1000
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        return moment
+    raise TypeError(
+        "a time bound is a datetime, an int (nanoseconds since the epoch) or None, "
+        f"not {type(moment).__name__}"
+    )
 
 
 def _aware(moment: datetime) -> datetime:

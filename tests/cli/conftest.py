@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ Cli = Callable[..., Result]
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test works in a folder of its own, without anybody's settings."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GIGAPI_METADATA_URL", "GIGAPI_METADATA_TRACEBACK"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("GIGAPI_")]:
+        monkeypatch.delenv(name)
     return tmp_path
 
 

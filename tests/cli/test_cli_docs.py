@@ -66,11 +66,35 @@ def test_help_explains_everything(cli: Cli, name: str) -> None:
 def test_the_json_fields_are_described() -> None:
     from scanning import SUMMARY_FIELDS
     from test_cli_commands import ENTRY_FIELDS, PLAN_FIELDS
+    from test_cli_config import FIELDS as SETTING_FIELDS
     from test_cli_demo import FIELDS
 
     json = DOCS.partition("## JSON")[2]
-    for fields in (ENTRY_FIELDS, PLAN_FIELDS, FIELDS, SUMMARY_FIELDS):
+    for fields in (ENTRY_FIELDS, PLAN_FIELDS, FIELDS, SUMMARY_FIELDS, SETTING_FIELDS):
         assert not [name for name in fields if f'"{name}"' not in json]
+
+
+def test_every_variable_is_named() -> None:
+    from gigapi_metadata.config.files import LAYER_FIELDS
+    from gigapi_metadata.config.loading import _VARIABLES
+
+    paragraph = DOCS.partition("**Variables.**")[2].partition("\n\n")[0]
+    named = re.findall(r"`(GIGAPI_\w+)`", paragraph)
+    assert named == list(_VARIABLES.values())
+    layer = [field.upper().replace(".", "_") for field in LAYER_FIELDS]
+    for field in layer:
+        assert re.search(rf"`(GIGAPI_LAYERS_<i>|…)_{field}`", paragraph)
+
+
+def test_the_example_of_config(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = re.search(
+        r"```console\n\$ (GIGAPI_.*) gigapi-metadata (config.*)\n((?:.*\n)*?)```", DOCS
+    )
+    assert example
+    for variable in example[1].split():
+        monkeypatch.setenv(*variable.split("=", 1))
+    result = cli(*example[2].split())
+    assert result.out + result.err == example[3]
 
 
 @pytest.mark.parametrize("code", range(4))

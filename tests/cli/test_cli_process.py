@@ -41,12 +41,21 @@ def wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["scan", "--help"], ["files", "db.t"], ["plans", "db.t"], ["databases"]],
+    [
+        ["--help"],
+        ["scan", "--help"],
+        ["config", "--help"],
+        ["config", "--catalog", "."],
+        ["files", "db.t"],
+        ["plans", "db.t"],
+        ["databases"],
+    ],
 )
 def test_nothing_heavy_is_loaded(lake: list[str], words: list[str]) -> None:
     program = (
         "import sys; from gigapi_metadata.cli import main; code = main(sys.argv[1:]); "
         "heavy = {'redis', 'asyncio', 'pyarrow', 'rich', 'duckdb', 'subprocess', 'tomllib'}; "
+        "heavy |= {'yaml', 'json', 'difflib', 'gigapi_metadata.config.files'}; "
         "heavy |= {'sqlite3', 'msgspec'} if '--help' in sys.argv else set(); "
         "print(code, *(heavy & set(sys.modules)), file=sys.stderr)"
     )

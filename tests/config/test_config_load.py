@@ -331,7 +331,9 @@ def test_who_names_a_catalog_gets_no_layer_that_nobody_named() -> None:
     assert load(environ=env(ROOT="/data"), catalog="lake.db").layers == []
     assert [each.name for each in load(environ=HOT, catalog="lake.db").layers] == ["hot"]
     assert load(environ=HOT, layers=[]).layers == []
-    assert load(environ={}, merge_configurations=[]).merge_configurations == []
+    settings = load(environ={}, merge_configurations=[])
+    assert settings.merge_configurations == []
+    assert settings.shown[-1] == Setting("merge_configurations", [], "argument")
 
 
 @pytest.mark.parametrize("catalog", ["", "mysql://h", "redis://h\n"])
@@ -340,6 +342,8 @@ def test_a_wrong_catalog(catalog: str) -> None:
         InvalidConfiguration, match=r"^the catalog's URL is .*; it must be redis://"
     ):
         load(environ={}, catalog=catalog)
+    with pytest.raises(InvalidConfiguration, match=r"^--catalog is .*; it must be redis://"):
+        load(environ={}, catalog=catalog, catalog_name="--catalog")
 
 
 def test_wrong_layers() -> None:

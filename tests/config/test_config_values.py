@@ -188,17 +188,31 @@ def test_a_layer_of_a_command_line(text: str, layer: Layer) -> None:
         ("hot", "--layers is 'hot'; it must be"),
         ("hot=,ttl=1s", "--layers is 'hot=,ttl=1s'; it must be"),
         ("=/data", "--layers is '=/data'; it must be"),
-        ("a:b=/data", "--layers: name: layer name 'a:b' holds one of"),
-        ("hot=/data,ttl=", "--layers: ttl is ''; it must be a Go duration"),
-        ("hot=/data,ttl=-5", "--layers: ttl is '-5'; it must be a Go duration"),
-        ("hot=/data,ttl=99999999999", "--layers: ttl is '99999999999s'; it must be a Go"),
-        ("hot=/data,ttl=1,ttl=2", "--layers: ttl is there twice"),
-        ("hot=/data,type=s3", "--layers: type is s3, but --layers: url is no s3"),
-        ("hot=ftp://u:hunter2@h", r"--layers: url is 'ftp://u:\*\*\*@h'; it must be s3://"),
+        ("a:b=/data", "^--layers: layer name 'a:b' holds one of"),
+        ("hot=/data,ttl=", "^--layers: layer 'hot': ttl is ''; it must be a Go duration"),
+        ("hot=/data,ttl=-5", "^--layers: layer 'hot': ttl is '-5'; it must be a Go duration"),
+        ("hot=/data,ttl=99999999999", "layer 'hot': ttl is '99999999999s'; it must be a Go"),
+        ("hot=/data,ttl=1,ttl=2", "^--layers: layer 'hot': ttl is there twice in 'hot="),
+        ("hot=/data,type=s3", "^--layers: layer 'hot': type is s3, but url is no s3"),
+        (
+            "hot=ftp://u:hunter2@h",
+            r"^--layers: layer 'hot': url is 'ftp://u:\*\*\*@h'; it must be s3://",
+        ),
         ("s3://key:hunter2@h/b", r"--layers is 's3://\*\*\*:\*\*\*@h/b'; it must be NAME=URL"),
+        (
+            "s3://key:hunter2@h/b?a=b",
+            r"^--layers is 's3://\*\*\*:\*\*\*@h/b\?a=b'; it must be NAME",
+        ),
     ],
 )
 def test_no_layer_of_a_command_line(text: str, message: str) -> None:
     with pytest.raises(InvalidConfiguration, match=message) as caught:
         parse_layer(text, "--layers")
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_option_may_be_left_out() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"^layer 'hot': ttl is 'soon'; it must be a"):
+        parse_layer("hot=/data,ttl=soon")
+    with pytest.raises(InvalidConfiguration, match=r"^the layer is 'hot'; it must be NAME=URL"):
+        parse_layer("hot")

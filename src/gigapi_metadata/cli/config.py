@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import settings
+from gigapi_metadata.cli.context import configured_url, settings
 from gigapi_metadata.cli.errors import DONE
 from gigapi_metadata.cli.options import add_command
 
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
 def config(args: argparse.Namespace) -> int:
     """Print the settings."""
     found = settings(args)
+    url = configured_url(found)
     if args.json:
         output.write_json(
             [{"key": each.key, "value": each.value, "source": each.source} for each in found.shown]
@@ -32,6 +33,8 @@ def config(args: argparse.Namespace) -> int:
     else:
         rows = [[each.key, _shown(each.value), each.source] for each in found.shown]
         output.write_table("setting value from", rows)
+    if not url:
+        output.note("no catalog is named: commands use the SQLite catalog of the folder worked on")
     for name in found.unknown:
         output.note(f"unknown, and not used: {name}")
     return DONE

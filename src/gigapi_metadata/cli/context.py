@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from gigapi_metadata.config import Settings
     from gigapi_metadata.model import Layer
 
+_CATALOG = "argument --catalog"
+_LAYERS = "argument --layers"
 _MERGE_RULE = "TIMEOUT,SIZE such as 10s,100MiB, or none"
+_LAYER_FIELDS = ("name", "url", "type", "ttl", "ttl_sec")
 
 
 def settings(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -35,9 +38,10 @@ def settings(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) 
     merge_texts = (args.merge or []) + getattr(args, "command_merge", [])
     with _as_wrong_usage():
         return load(
-            args.config,
+            _config_file(args.config),
             environ,
             catalog=args.catalog,
+            catalog_name=_CATALOG,
             layers=_layers(layer_texts) if layer_texts else None,
             merge_configurations=_merge(merge_texts) if merge_texts else None,
         )
@@ -59,9 +63,10 @@ def open_catalog(
     from gigapi_metadata.catalog import connect, parse
 
     found = settings(args, environ)
-    with _as_wrong_usage():
-        url = found.catalog_url(default="")
+    url = configured_url(found)
     source = found.catalog_source() if url else ""
+    if source == "argument":
+        source = _CATALOG
     if not url:
         # A folder's name may look like a URL or a database; what we choose ourselves is a path.
         url = os.path.join(os.path.abspath(folder), "")
@@ -70,6 +75,16 @@ def open_catalog(
         if target.module == "sqlite" and not writes and not os.path.exists(target.address):
             raise Failed(_missing(source, folder, target.address))
         return connect(url, found.layers, found.merge_configurations)
+
+
+def configured_url(found: Settings) -> str:
+    """The catalog that the settings name, "" when they name none. It may hold a password.
+
+    Raises:
+        WrongUsage: they say half of it.
+    """
+    with _as_wrong_usage():
+        return found.catalog_url(default="")
 
 
 @contextmanager
@@ -92,35 +107,50 @@ def _missing(source: str, folder: str, address: str) -> str:
     return f"{source}: there is no catalog at {address}; the first scan makes one"
 
 
-def _layers(texts: Iterable[str]) -> list[Layer]:
-    """The values of --layers. They are not shown in errors: a URL may hold a password."""
-    from gigapi_metadata.config import parse_layer
+def _config_file(name: str | None) -> str | None:
+    if name == "":
+        raise WrongUsage("argument --config is ''; it must be a file's name, such as lake.toml")
+    return name
 
-    option = "argument --layers"
+
+def _layers(texts: Iterable[str]) -> list[Layer]:
+    """The values of --layers. Errors hide what a URL may hold of passwords."""
+    from gigapi_metadata.config import parse_layer
+    from gigapi_metadata.model import check_layers
+
     found: list[Layer] = []
     for text in texts:
-        found += _layer_file(text[1:]) if text.startswith("@") else [parse_layer(text, option)]
-    return found
+        found += _layer_file(text[1:]) if text.startswith("@") else [parse_layer(text, _LAYERS)]
+    with _as_wrong_usage(_LAYERS):
+        return list(check_layers(found))
 
 
 def _layer_file(name: str) -> list[Layer]:
     import msgspec
 
-    from gigapi_metadata.model import Layer
+    from gigapi_metadata.config.layers import read_layers
+    from gigapi_metadata.config.values import Found, Level
 
-    option = f"argument --layers: {name}"
+    option = f"{_LAYERS}: @{name}"
     try:
         with open(name, "rb") as file:
-            value = msgspec.json.decode(file.read())
-        if isinstance(value, dict) and set(value) == {"layers"}:
-            value = value["layers"]
-        return msgspec.convert(value, list[Layer])
+            rows = msgspec.json.decode(file.read())
     except OSError as fault:
         raise WrongUsage(f"{option}: {fault.strerror}") from fault
-    except msgspec.ValidationError as fault:
-        raise WrongUsage(f"{option}: {fault}; a layer has name, url, type and ttl_sec") from fault
     except ValueError as fault:
-        raise WrongUsage(f"{option} can't be understood: {fault}") from fault
+        raise WrongUsage(f"{option} is not valid JSON: {fault}") from fault
+    if isinstance(rows, dict) and set(rows) == {"layers"}:
+        rows = rows["layers"]
+    if not isinstance(rows, list) or not all(row and isinstance(row, dict) for row in rows):
+        raise WrongUsage(f"{option} must hold a list of layers, each with name and url")
+    values = {}
+    for index, row in enumerate(rows):
+        for field, value in row.items():
+            where = f"{option}: layers[{index}].{field}"
+            if field not in _LAYER_FIELDS:
+                raise WrongUsage(f"{where} is no setting; known are {', '.join(_LAYER_FIELDS)}")
+            values[f"layers[{index}].{field}"] = Found(value, where, "argument", Level.ARGUMENT)
+    return [each.layer for each in read_layers({}, values)]
 
 
 def _merge(texts: list[str]) -> list[list[int]]:
@@ -135,10 +165,7 @@ def _merge(texts: list[str]) -> list[list[int]]:
         if not comma:
             raise WrongUsage(f"{option}: {text!r} must be {_MERGE_RULE}")
         with _as_wrong_usage(option):
-            seconds = int(timeout) if _is_plain(timeout) else parse_duration(timeout)
-            rows.append([seconds, parse_size(size), iteration])
+            if re.fullmatch("[0-9]+", timeout):
+                timeout += "s"
+            rows.append([parse_duration(timeout), parse_size(size), iteration])
     return rows
-
-
-def _is_plain(text: str) -> bool:
-    return re.fullmatch("[0-9]{1,10}", text) is not None

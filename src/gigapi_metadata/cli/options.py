@@ -51,7 +51,7 @@ def add_global(parser: Parser, *, within_command: bool) -> None:
         "--config",
         metavar="FILE",
         default=suppress,
-        help="a YAML, TOML or JSON file of settings, GigAPI's own or of ours",
+        help="a YAML, TOML or JSON file of settings, with GigAPI's keys or ours",
     )
     group.add_argument(
         "--layers",
@@ -169,11 +169,7 @@ def joined(argv: list[str]) -> list[str]:
     for word in words:
         if word == "--":
             return [*result, word, *words]
-        if (
-            result
-            and result[-1] in times
-            and re.match(r"-[0-9]", word)
-        ):
+        if result and result[-1] in times and re.match(r"-[0-9]", word):
             result[-1] += f"={word}"
         else:
             result.append(word)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
-from gigapi_metadata.config.files import LAYER_FIELDS, misspelt
+import msgspec
+
 from gigapi_metadata.config.settings import Setting
 from gigapi_metadata.config.values import (
     Found,
@@ -30,17 +31,18 @@ from gigapi_metadata.urls import HIDDEN, has_bad_port, has_credentials, hide, wi
 
 PREFIX = "GIGAPI_LAYERS_"
 
-_VARIABLE = re.compile(PREFIX + r"([0-9]+)_(.*)", re.DOTALL)
-_INDEX = re.compile("0|[1-9][0-9]{0,3}")
-_KEY = re.compile(r"layers\[([0-9]+)\]\.(.+)")
-_FIELDS = {field.upper().replace(".", "_"): field for field in LAYER_FIELDS}
-_LAYER_OPTION = re.compile(r"(.*),(ttl|type)=([^,=]*)", re.DOTALL)
+# Not compiled here, and what reads files is imported where it is needed: the command line starts
+# with this module, and mostly there is neither a file nor a layer.
+_VARIABLE = f"(?s){PREFIX}[0-9]+_.*"
+_INDEX = "0|[1-9][0-9]{0,3}"
+_KEY = r"layers\[([0-9]+)\]\.(.+)"
+_LAYER_OPTION = "(?s)(.*),(ttl|type)=([^,=]*)"
 _MAX_TTL_S = 9_223_372_037  # what a Go duration holds, 292 years
 
 Fields = dict[str, Found]
 
 
-class LayerSettings(NamedTuple):
+class LayerSettings(msgspec.Struct, frozen=True):
     """A layer, whether all writers share it, and its values to be shown."""
 
     layer: Layer
@@ -79,57 +81,70 @@ def read_layers(environ: Mapping[str, str], file: Mapping[str, Found]) -> list[L
     return result
 
 
-def parse_layer(text: str, where: str = "the layer") -> Layer:
+def parse_layer(text: str, where: str = "") -> Layer:
     """The layer of a command line's ``NAME=URL[,ttl=10m][,type=fs]``; a ttl without a unit is in
-    seconds. `where` names the option in errors.
+    seconds. `where` names the option in errors, which name the layer too.
 
     Raises:
         InvalidConfiguration: it is not of that form, or one of its parts is wrong.
     """
     name, _, url = text.partition("=")
     written = {"name": name}
-    while match := _LAYER_OPTION.fullmatch(url):  # from the end: a URL may hold commas
+    twice = ""
+    while match := re.fullmatch(_LAYER_OPTION, url):  # from the end: a URL may hold commas
         url, field, value = match.groups()
-        if field in written:
-            raise InvalidConfiguration(f"{where}: {field} is there twice in {hide(text)!r}")
+        twice = field if field in written else twice
         written[field] = value
     written["url"] = url
-    if not name or not url:
-        whole_text = Found(text, where, "argument", Level.ARGUMENT)
+    if not name or not url or "://" in name:
+        whole_text = Found(text, where or "the layer", "argument", Level.ARGUMENT)
         raise wrong(whole_text, "NAME=URL[,ttl=10m], such as hot=file:///data,ttl=1h")
     if re.fullmatch("[0-9]+", written.get("ttl", "")):
         written["ttl"] += "s"
     fields = {
-        field: Found(value, f"{where}: {field}", "argument", Level.ARGUMENT)
-        for field, value in written.items()
+        field: Found(value, field, "argument", Level.ARGUMENT) for field, value in written.items()
     }
-    return _layer(0, fields).layer
+    place = f"{where}: " if where else ""
+    try:
+        check_name("layer", name)
+    except InvalidName as fault:
+        raise InvalidConfiguration(f"{place}{fault}") from fault
+    try:
+        if twice:
+            raise InvalidConfiguration(f"{twice} is there twice in {hide(text)!r}")
+        return _layer(0, fields).layer
+    except InvalidConfiguration as fault:
+        raise InvalidConfiguration(f"{place}layer {name!r}: {fault}") from fault
 
 
 def _of_environment(environ: Mapping[str, str]) -> dict[int, Fields]:
+    variables = [name for name in environ if is_layer_variable(name)]
+    if not variables:
+        return {}
+    from gigapi_metadata.config.files import LAYER_FIELDS, misspelt
+
+    known = {field.upper().replace(".", "_"): field for field in LAYER_FIELDS}
     result: dict[int, Fields] = {}
-    for variable, value in environ.items():
-        match = _VARIABLE.fullmatch(variable)
-        if match is None:
-            continue
-        if not _INDEX.fullmatch(match[1]):
+    for variable in variables:
+        number, _, name = variable.removeprefix(PREFIX).partition("_")
+        if not re.fullmatch(_INDEX, number):
             raise InvalidConfiguration(
                 f"{variable[:100]} is no setting: layers are numbered {PREFIX}0_NAME, "
                 f"{PREFIX}1_NAME and so on"
             )
-        field = _FIELDS.get(match[2])
+        field = known.get(name)
         if field is None:
-            prefix = f"{PREFIX}{match[1]}_"
-            raise misspelt(variable, variable, [prefix + name for name in _FIELDS])
+            raise misspelt(variable, variable, [f"{PREFIX}{number}_{each}" for each in known])
+        value = environ[variable]
         found = Found(value, variable, f"environment: {variable}", Level.ENVIRONMENT)
-        result.setdefault(int(match[1]), {})[field] = found
+        result.setdefault(int(number), {})[field] = found
     return result
 
 
 def _of_file(file: Mapping[str, Found]) -> dict[int, Fields]:
     result: dict[int, Fields] = {}
     for key, found in file.items():
-        match = _KEY.fullmatch(key)
+        match = re.fullmatch(_KEY, key)
         if match:
             result.setdefault(int(match[1]), {})[match[2]] = found
     return result
@@ -198,7 +213,7 @@ def _type(fields: Fields, url: str) -> Literal["fs", "s3"]:
     if found and not rest.strip("/"):
         raise wrong(place, "a URL that names a place")
     if kind == "s3" and has_bad_port(url):
-        raise wrong(place, "s3://key:secret@host:port/bucket/prefix; a / in the secret is %2F")
+        raise wrong(place, "s3://host:port/bucket/prefix, where a / in the secret is %2F")
     return cast('Literal["fs", "s3"]', kind)
 
 
@@ -232,4 +247,4 @@ def _login(fields: Fields, index: int, url: str, kind: str) -> tuple[tuple[str, 
 
 def is_layer_variable(name: str) -> bool:
     """Whether `name` is a layer's variable, known or not."""
-    return bool(_VARIABLE.fullmatch(name))
+    return name.startswith(PREFIX) and bool(re.fullmatch(_VARIABLE, name))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-from gigapi_metadata.config.files import OTHERS, nearest, read
+import msgspec
+
 from gigapi_metadata.config.layers import PREFIX, LayerSettings, is_layer_variable, read_layers
 from gigapi_metadata.config.settings import MetadataType, Setting, Settings
 from gigapi_metadata.config.values import (
@@ -51,12 +51,14 @@ def load(
     catalog: str | os.PathLike[str] | None = None,
     layers: Iterable[Layer] | None = None,
     merge_configurations: Sequence[MergeConfiguration | Sequence[int]] | None = None,
+    catalog_name: str = "the catalog's URL",
 ) -> Settings:
     """What is in force. Reads the file, and os.environ unless `environ` is given; writes nothing.
 
     An argument goes before the environment, that before the file, that before the default. An empty
     variable is as good as none. Without layers there is `default` at the root, if there is a root
     or a metadata type, and unless `catalog` is given: who names a catalog means that one only.
+    `catalog_name` is what errors call `catalog`.
 
     Raises:
         InvalidConfiguration: a value is wrong. The message names the variable, or file and key,
@@ -69,7 +71,15 @@ def load(
         for name, value in environment.items()
         if name.startswith("GIGAPI_") and value != ""
     }
-    file, unknown = ({}, []) if config_file is None else read(config_file)
+    file: dict[str, Found] = {}
+    unknown: list[str] = []
+    if config_file is not None:
+        from gigapi_metadata.config.files import read  # loads what nobody else needs
+
+        file, unknown = read(config_file)
+    argument = None
+    if catalog is not None:
+        argument = Found(os.fspath(catalog), catalog_name, "argument", Level.ARGUMENT)
 
     def find(key: str) -> Found | None:
         name = _VARIABLES[key]
@@ -77,7 +87,7 @@ def load(
             return Found(variables[name], name, f"environment: {name}", Level.ENVIRONMENT)
         return file.get(key)
 
-    place = _catalog(find("metadata.type"), find("metadata.url"), catalog)
+    place = _catalog(find("metadata.type"), argument or find("metadata.url"))
     root = _root(find("root"))
     merge_timeout_s = _merge_timeout(find("merge_timeout_s"))
     tiers = read_layers(variables, file)
@@ -105,30 +115,26 @@ def load(
     )
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True):
     type: MetadataType | None
     type_is_given: bool
     url: str | None
     shown: tuple[Setting, Setting]
 
 
-class _Root(NamedTuple):
+class _Root(msgspec.Struct, frozen=True):
     value: str | None
     shown: Setting
 
 
-class _Seconds(NamedTuple):
+class _Seconds(msgspec.Struct, frozen=True):
     value: int
     shown: Setting
 
 
-def _catalog(
-    type_: Found | None, url: Found | None, catalog: str | os.PathLike[str] | None
-) -> _Place:
+def _catalog(type_: Found | None, url: Found | None) -> _Place:
     """The metadata type and URL that are in force. They say the same thing twice: where they
     disagree, the one from the higher level counts, and on the same level that is an error."""
-    if catalog is not None:
-        url = Found(os.fspath(catalog), "the catalog's URL", "argument", Level.ARGUMENT)
     said: MetadataType | None = None
     if type_ is not None:
         said = "redis" if choice(type_, ("json", "redis")) == "redis" else "json"
@@ -275,6 +281,8 @@ def _size(found: Found) -> int:
 
 
 def _show_rows(rows: list[MergeConfiguration], source: str) -> list[Setting]:
+    if not rows:
+        return [Setting("merge_configurations", [], source)]
     return [
         Setting(
             f"merge_configurations[{index}]", [row.timeout_sec, row.max_size, row.iteration], source
@@ -285,13 +293,21 @@ def _show_rows(rows: list[MergeConfiguration], source: str) -> list[Setting]:
 
 def _unknown(variables: Mapping[str, str]) -> list[str]:
     """The variables that neither we nor GigAPI know, with what may have been meant."""
+    known_names = (*_VARIABLES.values(), *_OF_THE_COMMAND_LINE)
+    others = [
+        name
+        for name in sorted(variables)
+        if name not in known_names and not is_layer_variable(name)
+    ]
+    if not others:
+        return []
+    from gigapi_metadata.config.files import OTHERS, nearest
+
     result = []
     known = [name.removeprefix("GIGAPI_") for name in _VARIABLES.values()]
     known += [f"{PREFIX.removeprefix('GIGAPI_')}0_{field}" for field in ("NAME", "URL")]
-    for name in sorted(variables):
+    for name in others:
         field = name.removeprefix("GIGAPI_")
-        if name in (*_VARIABLES.values(), *_OF_THE_COMMAND_LINE) or is_layer_variable(name):
-            continue
         if field.lower() in OTHERS:
             continue
         close = nearest(field, known)

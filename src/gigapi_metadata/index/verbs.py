@@ -27,6 +27,8 @@ from gigapi_metadata.planning import Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
 from gigapi_metadata.timerange import window
 
+_MAX_SECONDS = 10**10  # 317 years
+
 
 class TableVerbs:
     """The verbs of one table. `rules` is read at the start of each verb, so it may be replaced."""
@@ -138,8 +140,7 @@ class TableVerbs:
     def release(self, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
         """See `Index.release`."""
         self._check_plan(plan, (MergePlan, MovePlan, DropPlan))
-        if type(delay_s) is not int or delay_s < 0:
-            raise InvalidConfiguration(f"delay_s must be 0 or more seconds, not {delay_s!r}")
+        check_seconds("delay_s", delay_s, 0)
         reason = None if error is None else str(error).encode(errors="replace").decode()
         yield from self.store.release(self.ref, plan, reason, delay_s)
 
@@ -268,8 +269,8 @@ def check_seconds(what: str, seconds: int, low: int) -> int:
     Raises:
         InvalidConfiguration: it is not.
     """
-    if type(seconds) is not int or not low <= seconds <= 10**10:
+    if type(seconds) is not int or not low <= seconds <= _MAX_SECONDS:
         raise InvalidConfiguration(
-            f"{what} must be a whole number of seconds from {low}, not {seconds!r}"
+            f"{what} must be whole seconds from {low} to {_MAX_SECONDS}, not {seconds!r}"
         )
     return seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.model import IndexEntry, MovePlan, Plan
+from gigapi_metadata.model import DropPlan, IndexEntry, MovePlan, Plan
 from gigapi_metadata.names import day_of, dir_of, iteration_of, new_id
 from gigapi_metadata.planning import (
     COMPLETION_MEMORY_S,
@@ -27,7 +27,11 @@ Job = dict[str, Any]
 def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job]:
     """KEYS (but for the receipt, which comes first) and the job of commit.lua."""
     declared = _Keys(
-        keys.folders(table), keys.ended(table), keys.attempts(table), keys.targets(table)
+        keys.folders(table),
+        keys.ended(table),
+        keys.attempts(table),
+        keys.targets(table),
+        keys.dropping(table),
     )
     job: Job = {
         "seed": new_id(),
@@ -67,9 +71,11 @@ def _ends(declared: _Keys, table: TableRef, plan: Plan, completes: bool) -> Job:
         "list": declared.index(keys.processing(queue)),
         "id": plan.id,
         "lease_s": plan.lease_s,
+        "layer": plan.layer_from if isinstance(plan, MovePlan) else plan.layer,
         "mark": completed if completes else ended,
         "done": [completed] if completes else [completed, ended],
         "path_to": plan.path_to if isinstance(plan, MovePlan) else "",
+        "dropped": f"{plan.layer}:{plan.path}" if isinstance(plan, DropPlan) else "",
         "memory_s": COMPLETION_MEMORY_S,
     }
 
@@ -110,6 +116,7 @@ def _group(
     if isinstance(queue, MergeQueue):
         name = keys.merge_queue(table, iteration, dir, layer, writer_id)
         job["queue"] = declared.index(keys.idle(name))
+        job["ready"] = declared.index(keys.ready(table, iteration, layer, writer_id))
         job["max_size"] = queue.max_size
         job["timeout_s"] = queue.timeout_s
         job["sizes"] = [entry.size_bytes for entry in entries]

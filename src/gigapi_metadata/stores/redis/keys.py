@@ -54,8 +54,23 @@ def ended(table: TableRef) -> str:
     return f"{OWN}:ended:{table.database}:{table.table}"
 
 
+def ready(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
+    """Sorted set: dirs that have a merge queue, by a second not after which one may be due."""
+    return f"{OWN}:ready:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
+
+
+def swept(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
+    """String, expires: there while foreign merge queues need not be looked for."""
+    return f"{OWN}:swept:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
+
+
+def dropping(table: TableRef) -> str:
+    """Hash: `{layer}:{path}` of a removed file -> the second until which readers may use it."""
+    return f"{OWN}:dropping:{table.database}:{table.table}"
+
+
 def attempts(table: TableRef) -> str:
-    """Hash: plan id -> what is known of its released leases."""
+    """Hash: plan id -> its leases that were given up, its attempts and their last error."""
     return f"{OWN}:attempts:{table.database}:{table.table}"
 
 

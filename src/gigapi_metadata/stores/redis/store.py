@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.errors import Conflict, LeaseLost
-from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
     day_of,
@@ -43,6 +43,9 @@ _pack = msgspec.msgpack.Encoder().encode
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
 
+SWEEP_S = 1
+"""How long a GigAPI process's merge queue may stay unseen in a table of over 1,000 folders."""
+
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
@@ -71,14 +74,15 @@ class RedisStore:
         if outcome == b"GONE":
             raise Conflict(
                 f"{missing[0].decode()!r} is no longer in {table.database}.{table.table}: "
-                "it was removed after the plan was handed out; nothing was changed"
+                "it was removed or changed its layer after the plan was handed out; nothing was "
+                "changed"
             )
 
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
         """See `Store.renew`."""
-        held = keys.processing(queue_of(table, plan))
         job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}
-        reply = yield from self._write(RENEW, table, [held], job)
+        held = [keys.processing(queue_of(table, plan)), keys.attempts(table)]
+        reply = yield from self._write(RENEW, table, held, job)
         if reply == b"LOST":
             raise lease_lost(plan)
         return msgspec.structs.replace(plan, lease_s=int(reply))
@@ -89,21 +93,29 @@ class RedisStore:
         job: dict[str, Any] = {"id": plan.id, "lease_s": plan.lease_s, "delay_s": delay_s}
         if error is not None:
             job["error"] = error
-        lists = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
-        reply = yield from self._write(RELEASE, table, lists, job)
+        held = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
+        if isinstance(plan, MergePlan):
+            job["dir"] = dir_of(plan.path_to)
+            held.append(keys.ready(table, plan.iteration, plan.layer, plan.writer_id))
+        reply = yield from self._write(RELEASE, table, held, job)
         if reply == b"LOST":
             raise lease_lost(plan)
 
     def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
         """See `Store.retry`."""
+        job: dict[str, Any] = {"id": plan.id}
+        of = (plan.layer, plan.writer_id)
         if plan.kind == "merge":
-            queue = keys.merge_queue(table, plan.iteration, plan.dir, plan.layer, plan.writer_id)
+            queue = keys.merge_queue(table, plan.iteration, plan.dir, *of)
         elif plan.kind == "move":
-            queue = keys.move_queue(table, plan.layer, plan.writer_id)
+            queue = keys.move_queue(table, *of)
         else:
-            queue = keys.drop_queue(table, plan.layer, plan.writer_id)
-        lists = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
-        reply = yield from self._write(RETRY, table, lists, {"id": plan.id})
+            queue = keys.drop_queue(table, *of)
+        found_in = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
+        if plan.kind == "merge":
+            job["dir"] = plan.dir
+            found_in.append(keys.ready(table, plan.iteration, *of))
+        reply = yield from self._write(RETRY, table, found_in, job)
         return bool(reply == b"OK")
 
     def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
@@ -117,7 +129,15 @@ class RedisStore:
             head = keys.move_queue(table, queue.layer, queue.writer_id)
         else:
             head = keys.drop_queue(table, queue.layer, queue.writer_id)
-        hashes = [keys.folders(table), keys.attempts(table), keys.targets(table)]
+        found_in = [
+            keys.folders(table),
+            keys.attempts(table),
+            keys.targets(table),
+            keys.dropping(table),
+        ]
+        if queue.kind == "merge":
+            of = (queue.iteration, queue.layer, queue.writer_id)
+            found_in += (keys.ready(table, *of), keys.swept(table, *of))
         job = {
             "kind": queue.kind,
             "layer": queue.layer,
@@ -125,8 +145,9 @@ class RedisStore:
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
+            "sweep_s": SWEEP_S,
         }
-        reply = yield from self._write(LEASE, table, hashes, job)
+        reply = yield from self._write(LEASE, table, found_in, job)
         return None if reply is None else plan_from(table, queue, reply)
 
     def _write(

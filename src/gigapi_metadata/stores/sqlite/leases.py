@@ -16,6 +16,8 @@ from gigapi_metadata.planning import COMPLETION_MEMORY_S, merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
 from gigapi_metadata.stores.sqlite.queues import NEXT_POSITION
 
+_decode_seconds = msgspec.json.Decoder(list[int]).decode
+
 
 class _Due(NamedTuple):
     """A plan that may be handed out: a row of _FIRST_DUE."""
@@ -28,7 +30,7 @@ class _Due(NamedTuple):
     path: str
     path_to: str
     layer_to: str
-    last_lease_s: int
+    used_leases: str
     leased: int
     attempts: int
 
@@ -69,18 +71,18 @@ def lease(
     }
     while (row := db.execute(_FIRST_DUE, place).fetchone()) is not None:
         due = _Due(*row)
-        paths = _living(db, table_id, due.seq, queue, due.path)
+        paths = _living(db, table_id, due.seq, queue, due.path, now_s)
         if not paths:
             _delete(db, due.seq)
             continue
+        used = set(_used(due.used_leases, now_s))
         until_s = now_s + lease_s
-        if until_s == due.last_lease_s:
-            until_s += 1  # successive leases must differ, they are told apart by this
+        while until_s in used:
+            until_s += 1  # leases must differ, they are told apart by this
         waited_s = due.waited_s if due.leased else due.due_s
         db.execute(
             f"""UPDATE plans SET leased = 1, given_back = 0, due_s = :until_s,
-                                 last_lease_s = :until_s, waited_s = :waited_s,
-                                 position = {NEXT_POSITION}
+                                 waited_s = :waited_s, position = {NEXT_POSITION}
                 WHERE seq = :seq""",
             place
             | {"dir": due.dir, "leased": 1, "seq": due.seq}
@@ -116,7 +118,7 @@ def _plan(
 
 
 def _living(
-    db: sqlite3.Connection, table_id: int, seq: int, queue: QueueRef, path: str
+    db: sqlite3.Connection, table_id: int, seq: int, queue: QueueRef, path: str, now_s: int
 ) -> list[str]:
     """The files a plan still has to deal with; empty when there is nothing left to do."""
     if queue.kind == "merge":
@@ -131,8 +133,30 @@ def _living(
         "SELECT 1 FROM files WHERE table_id = ? AND path = ? AND layer = ?",
         (table_id, path, queue.layer),
     ).fetchone()
-    # A file that was added again since is not to be deleted.
-    return [path] if (alive is not None) == (queue.kind == "move") else []
+    if queue.kind == "move":
+        return [path] if alive else []
+    # A file that was added again since is not to be deleted; one that was removed once more has a
+    # later plan of its own, for readers may still use it.
+    later = db.execute(
+        """SELECT 1 FROM plans
+           WHERE kind = 'drop' AND table_id = ? AND path = ? AND layer = ? AND leased = 0
+             AND seq <> ? AND due_s > ?""",
+        (table_id, path, queue.layer, seq, now_s),
+    ).fetchone()
+    return [] if alive or later else [path]
+
+
+def _used(text: str, now_s: int) -> list[int]:
+    """The leases of a plan that were given up before their time, and could come again."""
+    return [second for second in _decode_seconds(text) if second > now_s]
+
+
+def _give_up_lease(db: sqlite3.Connection, seq: int, lease_s: int, now_s: int) -> None:
+    (text,) = db.execute("SELECT used_leases FROM plans WHERE seq = ?", (seq,)).fetchone()
+    used = [*_used(text, now_s), lease_s]
+    db.execute(
+        "UPDATE plans SET used_leases = ? WHERE seq = ?", (msgspec.json.encode(used).decode(), seq)
+    )
 
 
 def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None:
@@ -141,7 +165,7 @@ def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None
         """SELECT seq FROM plans
            WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND id = ?
              AND leased = 1 AND given_back = 0 AND due_s = ?""",
-        (table_id, _kind_of(plan), _layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
+        (table_id, _kind_of(plan), layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
     ).fetchone()
     return None if found is None else int(found[0])
 
@@ -176,10 +200,14 @@ def renew(db: sqlite3.Connection, table_id: int, plan: Plan, lease_s: int, now_s
     seq = find_leased(db, table_id, plan)
     if seq is None:
         raise lost(plan)
-    until_s = max(plan.lease_s, now_s + lease_s)
-    db.execute(
-        "UPDATE plans SET due_s = ?, last_lease_s = ? WHERE seq = ?", (until_s, until_s, seq)
-    )
+    until_s = now_s + lease_s
+    if until_s <= plan.lease_s:
+        return plan
+    (text,) = db.execute("SELECT used_leases FROM plans WHERE seq = ?", (seq,)).fetchone()
+    while until_s in _used(text, now_s):
+        until_s += 1
+    _give_up_lease(db, seq, plan.lease_s, now_s)
+    db.execute("UPDATE plans SET due_s = ? WHERE seq = ?", (until_s, seq))
     return msgspec.structs.replace(plan, lease_s=until_s)
 
 
@@ -190,6 +218,7 @@ def release(
     seq = find_leased(db, table_id, plan)
     if seq is None:
         raise lost(plan)
+    _give_up_lease(db, seq, plan.lease_s, now_s)
     if error is not None:
         db.execute(
             "UPDATE plans SET attempts = attempts + 1, error = ? WHERE seq = ?", (error, seq)
@@ -247,7 +276,7 @@ def _kind_of(plan: Plan) -> PlanKind:
     return "move" if isinstance(plan, MovePlan) else "drop"
 
 
-def _layer_of(plan: Plan) -> str:
+def layer_of(plan: Plan) -> str:
     """The layer in whose queue the plan stood."""
     return plan.layer_from if isinstance(plan, MovePlan) else plan.layer
 

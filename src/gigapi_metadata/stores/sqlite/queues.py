@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 from gigapi_metadata.model import IndexEntry, PlanKind, QueuedPlan
 from gigapi_metadata.names import dir_of, new_id
-from gigapi_metadata.planning import MergeQueue, MoveQueue, move_due_s, move_target, pack
+from gigapi_metadata.planning import (
+    MergeQueue,
+    MoveQueue,
+    merge_due_s,
+    move_due_s,
+    move_target,
+    pack,
+)
 from gigapi_metadata.stores.base import QueueRef
 
 NEXT_POSITION = """
@@ -50,7 +57,7 @@ def queue_merge(
                                        position)
                     VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
                             {NEXT_POSITION})""",
-                {**place, "due_s": now_s + queue.timeout_s, "id": new_id()},
+                {**place, "due_s": merge_due_s(now_s, queue.timeout_s), "id": new_id()},
             ).lastrowid
             position, total = -1, 0
         for index in indices:

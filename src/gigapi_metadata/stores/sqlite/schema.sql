@@ -52,7 +52,7 @@ CREATE TABLE plans (
     path_to      TEXT    NOT NULL DEFAULT '',
     layer_to     TEXT    NOT NULL DEFAULT '',
     waited_s     INTEGER NOT NULL DEFAULT 0,  -- due_s before the plan was first handed out
-    last_lease_s INTEGER NOT NULL DEFAULT 0,
+    used_leases  TEXT    NOT NULL DEFAULT '[]', -- JSON: seconds that leases given up ran to
     given_back   INTEGER NOT NULL DEFAULT 0,  -- leased to nobody: held back until due_s
     attempts     INTEGER NOT NULL DEFAULT 0,
     error        TEXT    NOT NULL DEFAULT ''
@@ -60,6 +60,7 @@ CREATE TABLE plans (
 
 CREATE INDEX plans_queue
     ON plans (table_id, kind, layer, writer_id, iteration, dir, leased, position, due_s);
+CREATE INDEX plans_drop ON plans (table_id, path) WHERE kind = 'drop';
 CREATE INDEX plans_due ON plans (table_id, kind, layer, writer_id, iteration, due_s);
 
 -- A running total in place of a sum in `plans`, so that adding a file to a plan writes one row.

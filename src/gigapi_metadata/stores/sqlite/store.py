@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,11 +68,11 @@ class SQLiteStore:
                 raise leases.lost(change.ends)
             leases.end(db, table_id, seq, change.ends, change.completes, now_s)
         _add(db, table_id, change.add, rules, now_s)
-        gone = _remove(db, table_id, change.remove, now_s + rules.drop_grace_s)
-        if gone is not None and change.ends is not None:
+        gone = _remove(db, table_id, change, now_s + rules.drop_grace_s)
+        if gone is not None:
             raise Conflict(
-                f"{gone!r} is no longer in {table.database}.{table.table}: it was removed after "
-                "the plan was handed out; nothing was changed"
+                f"{gone!r} is no longer in {table.database}.{table.table}: it was removed or "
+                "changed its layer after the plan was handed out; nothing was changed"
             )
 
     def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
@@ -232,25 +232,24 @@ def _add(
             queues.queue_move(db, table_id, queue, files)
 
 
-def _remove(
-    db: sqlite3.Connection, table_id: int, paths: Iterable[str], drop_due_s: int
-) -> str | None:
-    """Remove what is there; the first path that is not."""
-    missing = None
-    for path in paths:
+def _remove(db: sqlite3.Connection, table_id: int, change: Change, drop_due_s: int) -> str | None:
+    """Remove what is there. Under a plan, all of it must be, in the plan's layer: else the path
+    that is not."""
+    for path in change.remove:
         removed = db.execute(
             "DELETE FROM files WHERE table_id = ? AND path = ? RETURNING layer, writer_id",
             (table_id, path),
         ).fetchall()
-        if not removed:
-            missing = missing or path
-            continue
-        ((layer, writer_id),) = removed
-        key = (table_id, dir_of(path))
-        db.execute("UPDATE folders SET files = files - 1 WHERE table_id = ? AND dir = ?", key)
-        db.execute("DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0", key)
-        queues.queue_drop(db, table_id, path, layer, writer_id, drop_due_s)
-    return missing
+        if change.ends is not None and (
+            not removed or removed[0][0] != leases.layer_of(change.ends)
+        ):
+            return path
+        for layer, writer_id in removed:
+            key = (table_id, dir_of(path))
+            db.execute("UPDATE folders SET files = files - 1 WHERE table_id = ? AND dir = ?", key)
+            db.execute("DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0", key)
+            queues.queue_drop(db, table_id, path, layer, writer_id, drop_due_s)
+    return None
 
 
 def _select(table: TableRef, selection: Selection, db: sqlite3.Connection) -> list[tuple[Any, ...]]:

@@ -3,16 +3,17 @@
 --
 -- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
 -- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
--- KEYS[6…] files hashes and queue lists, named below by their index
+-- KEYS[6]  dropping  (hash)        KEYS[7…] files hashes, queue lists, ready sets: by index below
 -- ARGV[1]  MessagePack (one argument, because Redis takes each apart by itself):
 --   token, receipt_s        the receipt and how long to keep it
 --   seed                    random; the ids made here are drawn from it
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
---   ends?                   {list, id, lease_s, mark, done, path_to, memory_s}: the plan held in processing list
---                           KEYS[list]; `mark` is left in `ended`, any of `done` there means that it was done before
+--   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
+--                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
+--                           `done` there means that it was done before; `dropped` is a field of KEYS[6] or ''
 --   groups                  [{files, dir, entries, queue?, ...}], all entries of a group being of one dir and
 --                           queue: entries [path, document, path, document, ...]; files, queue: indices in KEYS
---                           merge queue: max_size, timeout_s, sizes [...], quoted: a path holds a '"'
+--                           merge queue: max_size, timeout_s, sizes [...], ready (index), quoted: a path holds a '"'
 --                           move queue: items [...]
 --   removals                [{files, dir, paths}]
 -- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
@@ -98,7 +99,7 @@ local function merge_items(group, new)
         last = plan.head .. ',' .. added
       else
         items[#items + 1] = string.format('{"id":"%s","time_s":%.0f,"paths":[', draw_id(),
-          now + group.timeout_s) .. added
+          group.due_s) .. added
       end
       paths = {}
     end
@@ -108,7 +109,7 @@ local function merge_items(group, new)
       close()
       plan = { size = 0 }
     end
-    plan.size = plan.size + sizes[index]
+    plan.size = math.min(plan.size + sizes[index], MAX_SIZE)
     local path = entries[2 * index - 1]
     paths[#paths + 1] = group.quoted and string.gsub(path, '"', '\\"') or path
   end
@@ -119,8 +120,11 @@ end
 for _, group in ipairs(job.groups) do
   local new = new_of(group)
   group.new = #new
-  group.held = tonumber(redis.call('HGET', KEYS[2], group.dir) or 0) or 0
+  -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
+  group.below = math.min(tonumber(redis.call('HGET', KEYS[2], group.dir) or 0) or 0, 0)
   if group.sizes then
+    group.due_s = math.min(now + group.timeout_s, MAX_TIME_S)
+    redis.call('ZSCORE', KEYS[group.ready], group.dir)
     group.items, group.last = merge_items(group, new)
   elseif group.items then
     redis.call('LLEN', KEYS[group.queue])
@@ -140,9 +144,12 @@ for _, removal in ipairs(job.removals) do
     if document then
       paths[#paths + 1] = path
       local layer, writer = place_of(document)
+      if ends and layer ~= ends.layer then
+        return { 'GONE', path }
+      end
       local key = job.drop_prefix .. layer .. ':' .. writer .. ':idle'
       redis.call('LLEN', key)
-      drops[#drops + 1] = { key = key, item = '{"id":"' .. draw_id() .. '"'
+      drops[#drops + 1] = { key = key, field = layer .. ':' .. path, item = '{"id":"' .. draw_id() .. '"'
         .. string.format(',"time_s":%.0f', now + job.grace_s)
         .. ',"writer_id":' .. cjson.encode(writer) .. ',"database":' .. cjson.encode(job.database)
         .. ',"table":' .. cjson.encode(job.table) .. ',"layer":' .. cjson.encode(layer)
@@ -156,6 +163,7 @@ for _, removal in ipairs(job.removals) do
 end
 redis.call('HLEN', KEYS[4])
 redis.call('HLEN', KEYS[5])
+redis.call('HLEN', KEYS[6])
 
 -- 2. Write.
 
@@ -166,18 +174,22 @@ local function in_chunks(command, key, values)
   end
 end
 
+local mended = {}
 for _, group in ipairs(job.groups) do
   in_chunks('HSET', KEYS[group.files], group.entries)
   if group.new > 0 then
-    -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
-    local count = math.max(group.held, 0) + group.new
-    redis.call('HSET', KEYS[2], group.dir, string.format('%.0f', count))
+    local below = mended[group.dir] and 0 or group.below
+    redis.call('HINCRBY', KEYS[2], group.dir, group.new - below)
+    mended[group.dir] = true
   end
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)
   end
   if group.items then
     in_chunks('RPUSH', KEYS[group.queue], group.items)
+    if group.ready and #group.items > 0 then
+      redis.call('ZADD', KEYS[group.ready], 'LT', group.due_s, group.dir)
+    end
   end
 end
 
@@ -190,6 +202,7 @@ for _, removal in ipairs(job.removals) do
 end
 for _, drop in ipairs(drops) do
   redis.call('RPUSH', drop.key, drop.item)
+  redis.call('HSET', KEYS[6], drop.field, string.format('%.0f', now + job.grace_s))
 end
 
 if ends then
@@ -198,6 +211,7 @@ if ends then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ends.memory_s)
   redis.call('HDEL', KEYS[4], ends.id)
   redis.call('HDEL', KEYS[5], ends.path_to)
+  redis.call('HDEL', KEYS[6], ends.dropped)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return { 'OK' }

@@ -1,13 +1,16 @@
 -- Hands out the first plan that is due, over all dirs of the table in key order for merges
 -- (FORMAT, "Leasing and ending a plan"). Items that name no living file are discarded on the way.
 --
--- KEYS[1]  receipt (string)   KEYS[2]  folders (hash)   KEYS[3]  attempts (hash)   KEYS[4]  targets (hash)
+-- KEYS[1]  receipt (string)      KEYS[3]  attempts (hash)      KEYS[5]  dropping (hash)
+-- KEYS[2]  folders (hash)        KEYS[4]  targets (hash)       KEYS[6]  ready (sorted set), of merges
+-- KEYS[7]  swept (string), of merges
 -- ARGV[1]  MessagePack: token, receipt_s,
 --   kind              "merge" | "move" | "drop"
 --   layer             where the plan's files lie
 --   seconds           for how long
 --   head, tail        the queue of a dir is <head><dir><tail>; of moves and drops it is <head>
 --   files             prefix of the files hashes
+--   sweep_s           for how many seconds a look for foreign merge queues will do
 -- Returns  false, or JSON
 --   item       as it stands in the processing list      paths     a merge's living paths
 --   dir        of a merge                               owner     '' or whose a move's path_to is
@@ -46,8 +49,11 @@ local function work_of(fields)
   if job.kind == 'move' then
     return living(text_of(fields.path_from)) ~= nil, {}
   end
-  -- A file that was added again since is not to be deleted.
-  return living(text_of(fields.path)) == nil, {}
+  -- A file that was added again since is not to be deleted; one that was removed once more has a later
+  -- item of its own, for readers may still use it.
+  local path = text_of(fields.path)
+  local until_s = tonumber(redis.call('HGET', KEYS[5], job.layer .. ':' .. path) or 0)
+  return living(path) == nil and until_s <= now, {}
 end
 
 -- Whose path_to this is: GigAPI can give two moves the same one, and then the files would overwrite
@@ -75,23 +81,14 @@ local function first_due(idle, processing)
   end
 end
 
--- The second until which the item is held. Successive leases of an item, and leases of two items that
--- GigAPI gave one id, must differ in it: it is what tells them apart.
+-- The second until which the item is held. GigAPI can give two items one id: they must differ in it.
 local function lease_until(id, processing, record)
-  local taken = {}
   for _, held in ipairs(redis.call('LRANGE', processing, 0, -1)) do
     if text_of(decode_item(held, processing).id) == id then
-      taken[due_of(held)] = true
+      table.insert(record.used, due_of(held))
     end
   end
-  if record then
-    taken[record.lease_s] = true
-  end
-  local time_s = now + job.seconds
-  while taken[time_s] do
-    time_s = time_s + 1
-  end
-  return time_s
+  return unused(record, now + job.seconds)
 end
 
 local function lease_from(queue, dir)
@@ -109,8 +106,7 @@ local function lease_from(queue, dir)
       if job.kind == 'move' and text_of(fields.layer_to) ~= '' then
         owner = owner_of(text_of(fields.path_to), text_of(fields.path_from))
       end
-      local kept = redis.call('HGET', KEYS[3], id)
-      local record = kept and cjson.decode(kept)
+      local record = record_of(KEYS[3], id)
       local leased = with_due(item, lease_until(id, processing, record))
       redis.call('LREM', list, 1, item)
       redis.call('RPUSH', processing, leased)
@@ -119,7 +115,7 @@ local function lease_from(queue, dir)
       end
       local reply = cjson.encode({
         item = leased, dir = dir, paths = paths, owner = owner,
-        due_s = due_of(item), attempts = record and record.attempts or 0,
+        due_s = due_of(item), attempts = record.attempts,
       })
       receipt_write(KEYS[1], job.token, reply, job.receipt_s)
       return reply
@@ -131,12 +127,64 @@ end
 if job.kind ~= 'merge' then
   return lease_from(job.head, '') or false
 end
-local dirs = redis.call('HKEYS', KEYS[2])
-table.sort(dirs)
-for _, dir in ipairs(dirs) do
-  local reply = lease_from(job.head .. dir .. job.tail, dir)
-  if reply then
-    return reply
+
+-- Note when something in a dir's queue may be due; forget the dir when there is nothing.
+local function note(dir)
+  local queue = job.head .. dir .. job.tail
+  local due
+  local first = redis.call('LINDEX', queue .. ':idle', 0)
+  if first then
+    due = due_of(first)
+  end
+  for _, held in ipairs(redis.call('LRANGE', queue .. ':processing', 0, -1)) do
+    due = math.min(due or due_of(held), due_of(held))
+  end
+  if due then
+    redis.call('ZADD', KEYS[6], due, dir)
+  else
+    redis.call('ZREM', KEYS[6], dir)
   end
 end
-return false
+
+-- Look at every queue: one that a GigAPI process has made or changed is not noted rightly.
+local function sweep()
+  for _, dir in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
+    note(dir)
+  end
+  for _, dir in ipairs(redis.call('HKEYS', KEYS[2])) do
+    local queue = job.head .. dir .. job.tail
+    if redis.call('EXISTS', queue .. ':idle', queue .. ':processing') > 0 then
+      note(dir)
+    end
+  end
+end
+
+local AT_ONCE = 128 -- dirs to choose the first of; keeps the cost apart from how many are due
+local function lease_ready()
+  while true do
+    local dirs = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', 0, AT_ONCE)
+    if #dirs == 0 then
+      return nil
+    end
+    table.sort(dirs)
+    for _, dir in ipairs(dirs) do
+      local reply = lease_from(job.head .. dir .. job.tail, dir)
+      note(dir)
+      if reply then
+        return reply
+      end
+    end
+  end
+end
+
+local FEW_FOLDERS = 1000 -- so many are looked through in a millisecond
+local swept = not redis.call('SET', KEYS[7], '1', 'NX', 'EX', job.sweep_s)
+if not swept then
+  sweep()
+end
+local reply = lease_ready()
+if not reply and swept and redis.call('HLEN', KEYS[2]) <= FEW_FOLDERS then
+  sweep()
+  reply = lease_ready()
+end
+return reply or false

@@ -58,6 +58,40 @@ local function place_of(document)
   return text_of(entry.layer), text_of(entry.writer_id)
 end
 
+-- Beyond these, a number would not be the whole number that Go reads.
+local MAX_TIME_S = 2 ^ 53
+local MAX_SIZE = 2 ^ 63 - 1024
+
+-- What is remembered of a plan between its leases (keys.attempts): `used` holds the seconds that
+-- leases ran to which were given up before. A lease is told from others by that second, so none of
+-- these may be given out again.
+local function record_of(key, id)
+  local kept = redis.call('HGET', key, id)
+  return kept and cjson.decode(kept) or { used = {}, held_until_s = 0, attempts = 0, error = '' }
+end
+
+local function give_up_lease(record, lease_s, now)
+  local used = { lease_s }
+  for _, second in ipairs(record.used) do
+    if second > now then
+      used[#used + 1] = second
+    end
+  end
+  record.used = used
+end
+
+-- The first second from `second` on that none of this plan's leases has had.
+local function unused(record, second)
+  local taken = {}
+  for _, used in ipairs(record.used) do
+    taken[used] = true
+  end
+  while taken[second] do
+    second = second + 1
+  end
+  return second
+end
+
 -- Where in the processing list the item stands that is held under exactly this lease, and the item.
 local function find_leased(key, id, lease_s)
   for index, item in ipairs(redis.call('LRANGE', key, 0, -1)) do

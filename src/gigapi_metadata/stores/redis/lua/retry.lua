@@ -1,8 +1,9 @@
 -- Makes a plan due now that waits, or that was given back with a delay: to the head of the idle list.
 -- Its attempts are forgotten. A plan that somebody holds stays as it is.
 --
--- KEYS[1]  receipt (string)   KEYS[2]  processing list   KEYS[3]  idle list   KEYS[4]  attempts (hash)
--- ARGV[1]  MessagePack: token, receipt_s, id
+-- KEYS[1]  receipt (string)      KEYS[3]  idle list         KEYS[5]  ready (sorted set), of a merge
+-- KEYS[2]  processing list       KEYS[4]  attempts (hash)
+-- ARGV[1]  MessagePack: token, receipt_s, id, dir? (of a merge)
 -- Returns  'OK' | 'NO' (not there, or held by somebody)
 
 local job = cmsgpack.unpack(ARGV[1])
@@ -10,9 +11,8 @@ local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return answer
 end
-
-local kept = redis.call('HGET', KEYS[4], job.id)
-local record = kept and cjson.decode(kept)
+local known = redis.call('HEXISTS', KEYS[4], job.id) == 1
+local record = record_of(KEYS[4], job.id)
 
 local function find(key, wanted)
   for _, item in ipairs(redis.call('LRANGE', key, 0, -1)) do
@@ -23,19 +23,26 @@ local function find(key, wanted)
 end
 
 local item, list = find(KEYS[3], function() return true end)
-if not item and record then
+if not item and record.held_until_s > 0 then
   -- Held back, and leased to nobody: see release.lua.
   item, list = find(KEYS[2], function(held) return due_of(held) == record.held_until_s end)
 end
 if not item then
   return 'NO'
 end
+if job.dir then
+  redis.call('ZSCORE', KEYS[5], job.dir)
+end
 
+local now = server_time()
 redis.call('LREM', list, 1, item)
-redis.call('LPUSH', KEYS[3], with_due(item, server_time()))
-if record then
-  redis.call('HSET', KEYS[4], job.id, string.format(
-    '{"lease_s":%.0f,"held_until_s":0,"attempts":0,"error":""}', record.lease_s))
+redis.call('LPUSH', KEYS[3], with_due(item, now))
+if known then
+  record.held_until_s, record.attempts, record.error = 0, 0, ''
+  redis.call('HSET', KEYS[4], job.id, cjson.encode(record))
+end
+if job.dir then
+  redis.call('ZADD', KEYS[5], 'LT', now, job.dir)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return 'OK'
