@@ -26,6 +26,14 @@ if TYPE_CHECKING:
         Unavailable,
         UnknownLayer,
     )
+    from gigapi_metadata.index.json import (
+        AsyncJSONDBIndex,
+        AsyncJSONIndex,
+        AsyncJSONKVStore,
+        JSONDBIndex,
+        JSONIndex,
+        JSONKVStore,
+    )
     from gigapi_metadata.index.redis import (
         AsyncRedisDBIndex,
         AsyncRedisIndex,
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
         QueryOptions,
         QueuedPlan,
     )
+    from gigapi_metadata.stores.json.connection import AsyncJSONConnection, JSONConnection
     from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
     from gigapi_metadata.stores.redis.documents import RedisIndexEntry
     from gigapi_metadata.stores.sqlite.connection import AsyncSQLiteConnection, SQLiteConnection
@@ -71,6 +80,14 @@ _MODULES = {
         "StoreError",
         "Unavailable",
         "UnknownLayer",
+    ),
+    "index.json": (
+        "AsyncJSONDBIndex",
+        "AsyncJSONIndex",
+        "AsyncJSONKVStore",
+        "JSONDBIndex",
+        "JSONIndex",
+        "JSONKVStore",
     ),
     "index.redis": (
         "AsyncRedisDBIndex",
@@ -98,6 +115,7 @@ _MODULES = {
         "QueryOptions",
         "QueuedPlan",
     ),
+    "stores.json.connection": ("AsyncJSONConnection", "JSONConnection"),
     "stores.redis.connection": ("AsyncRedisConnection", "RedisConnection"),
     "stores.redis.documents": ("RedisIndexEntry",),
     "stores.sqlite.connection": ("AsyncSQLiteConnection", "SQLiteConnection"),
@@ -106,6 +124,10 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AsyncCatalog",
+    "AsyncJSONConnection",
+    "AsyncJSONDBIndex",
+    "AsyncJSONIndex",
+    "AsyncJSONKVStore",
     "AsyncRedisConnection",
     "AsyncRedisDBIndex",
     "AsyncRedisIndex",
@@ -122,6 +144,10 @@ __all__ = [
     "InvalidConfiguration",
     "InvalidEntry",
     "InvalidName",
+    "JSONConnection",
+    "JSONDBIndex",
+    "JSONIndex",
+    "JSONKVStore",
     "Layer",
     "LeaseLost",
     "MergeConfiguration",

@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="list every plan")
     parser.add_argument("--kind", choices=("merge", "move", "drop"), help="plans of this kind")
     parser.add_argument("--state", choices=("waiting", "leased"), help="plans in this state")
+    parser.add_argument("--failed", action="store_true", help="plans that have failed; see retry")
     parser.set_defaults(run=run)
 
 
@@ -40,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     found = [
         plan
         for plan in plans
-        if args.kind in (None, plan.kind) and args.state in (None, plan.state)
+        if args.kind in (None, plan.kind)
+        and args.state in (None, plan.state)
+        and (plan.error or not args.failed)
     ]
     now_s = int(time.time())
     if args.json:

@@ -1,0 +1,113 @@
+"""What the worker's commands show: a line a job, JSON lines, a display on a terminal, a dry run."""
+
+from __future__ import annotations
+
+import sys
+from threading import Lock
+from typing import Any, Self
+
+import msgspec
+
+from gigapi_metadata.cli import output
+from gigapi_metadata.cli.progress import can_show
+from gigapi_metadata.worker.dry_run import Group, Unplanned
+from gigapi_metadata.worker.outcome import Outcome
+
+
+class Display:
+    """Shows outcomes as they come: lines, or with `as_json` JSON lines, to stdout; on a terminal
+    with rich also what has been done so far, below them. For any thread."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._encode = msgspec.json.Encoder().encode
+        self._lock = Lock()
+        self._status: Any = None
+        self._jobs = self._files = self._bytes_in = self._bytes_out = self._failed = 0
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Show one."""
+        with self._lock:
+            text = (
+                self._encode(outcome.as_dict()).decode()
+                if self._json
+                else output.printable(outcome.line())
+            )
+            if self._status is None:
+                output.write(text)
+            else:
+                self._status.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            sys.stdout.flush()
+            self._jobs += 1
+            self._files += outcome.work.files_in
+            self._bytes_in += outcome.work.bytes_in
+            self._bytes_out += outcome.work.bytes_out
+            self._failed += outcome.status in ("failed", "set aside")
+            if self._status is not None:
+                self._status.update(self._summary())
+
+    def _summary(self) -> str:
+        failed = f", {self._failed} failed" if self._failed else ""
+        return (
+            f"{output.count(self._jobs, 'job')}, {output.count(self._files, 'file')}, "
+            f"{output.size(self._bytes_in)} -> {output.size(self._bytes_out)}{failed}"
+        )
+
+    def __enter__(self) -> Self:
+        if can_show() and sys.stdout.isatty() and not self._json:
+            try:
+                from rich.console import Console
+            except ImportError:
+                return self
+            self._status = Console().status(self._summary())
+            self._status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def write_dry_run(groups: list[Group], left: list[Unplanned], as_json: bool) -> None:
+    """What a worker would do, and the folders it would leave alone."""
+    if as_json:
+        output.write_json(
+            {
+                "groups": [msgspec.to_builtins(group) for group in groups],
+                "unplanned": [msgspec.to_builtins(each) for each in left],
+            }
+        )
+        return
+    if groups:
+        output.write_table(
+            "TABLE KIND >LEVEL STATE >PLANS >FILES >SIZE DUE LAYER WRITER FOLDER REASON",
+            [
+                [
+                    f"{group.database}.{group.table}",
+                    group.kind,
+                    str(group.level or "-"),
+                    group.state,
+                    f"{group.plans:,}",
+                    f"{group.files:,}",
+                    output.size(group.size_bytes) if group.size_bytes else "-",
+                    _due(group),
+                    group.layer or "-",
+                    group.writer_id or "-",
+                    group.dir or "-",
+                    group.error or "-",
+                ]
+                for group in groups
+            ],
+        )
+    for each in left:
+        output.write(
+            f"{each.database}.{each.table} {each.dir}: {output.count(each.files, 'file')} of level "
+            f"{each.level} ({output.size(each.size_bytes)}) in no merge plan: {each.why}"
+        )
+
+
+def _due(group: Group) -> str:
+    if group.state == "set aside":
+        return "retry"
+    return f"in {output.period(group.due_in_s)}" if group.due_in_s else "now"

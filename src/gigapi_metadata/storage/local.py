@@ -1,0 +1,260 @@
+"""Files of this machine.
+
+Every folder below the layer's root is opened relative to the one above it and without following
+symbolic links, so that no link, not even one made a moment ago, leads out of the root. The root
+itself may be a link: whoever configured it meant it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NoReturn
+
+from gigapi_metadata.errors import FileExists, FileMissing, StorageError
+from gigapi_metadata.names import check_path
+from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX, FileInfo
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
+_CHUNK = 1024 * 1024
+
+
+class LocalStorage:
+    """`root`/`below`/… : one table's files. See Storage and InPlace for what each call promises.
+
+    layer: the layer's name, for messages.
+    root: an existing folder, or one to be made.
+    below: the folders between the root and the table's files.
+    """
+
+    def __init__(self, layer: str, root: Path, below: tuple[str, ...]) -> None:
+        self._layer = layer
+        self._root = Path(os.path.abspath(root))
+        self._below = below
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths are relative to."""
+        return self._root.joinpath(*self._below)
+
+    def head(self, path: str) -> FileInfo:
+        """See `Storage.head`."""
+        with self._errors(path), self._opened(path) as file:
+            return _info(path, os.fstat(file))
+
+    def get(self, path: str, target: Path) -> FileInfo:
+        """See `Storage.get`."""
+        with self._errors(path), self._opened(path) as file:
+            status = os.fstat(file)
+            with open(file, "rb", closefd=False) as source, open(target, "wb") as copy:
+                shutil.copyfileobj(source, copy, _CHUNK)
+                if copy.tell() != status.st_size:
+                    raise StorageError(f"{self._shown(path)} changed while it was read")
+            return _info(path, status)
+
+    def put(self, path: str, source: Path) -> FileInfo:
+        """See `Storage.put`."""
+        with self._errors(path), self._parent(path, create=True) as (folder, name):
+            temporary = _temporary(name)
+            try:
+                _write(source, temporary, folder)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                _discard(temporary, folder)
+                raise
+            os.fsync(folder)
+            return _info(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def put_if_absent(self, path: str, source: Path) -> FileInfo:
+        """See `Storage.put_if_absent`."""
+        with self._errors(path), self._parent(path, create=True) as (folder, name):
+            temporary = _temporary(name)
+            try:
+                _write(source, temporary, folder)
+                os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                _discard(temporary, folder)
+            os.fsync(folder)
+            return _info(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def copy(self, path: str, target: str) -> FileInfo:
+        """See `Storage.copy`. A second name for the same bytes where the file system has that."""
+        with (
+            self._errors(path),
+            self._parent(path) as (source, source_name),
+            self._parent(target, create=True) as (folder, name),
+            self._opened(path) as file,
+        ):
+            temporary = _temporary(name)
+            try:
+                try:
+                    os.link(
+                        source_name,
+                        temporary,
+                        src_dir_fd=source,
+                        dst_dir_fd=folder,
+                        follow_symlinks=False,
+                    )
+                except OSError as fault:
+                    if fault.errno not in _NO_LINKS:
+                        raise
+                    with open(file, "rb", closefd=False) as bytes_:
+                        _write_from(bytes_, temporary, folder)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                # Renaming one name of a file onto another leaves both.
+                _discard(temporary, folder)
+            os.fsync(folder)
+            return _info(target, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def delete(self, path: str) -> bool:
+        """See `Storage.delete`. A link is deleted, not what it leads to."""
+        try:
+            with self._errors(path), self._parent(path) as (folder, name):
+                os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
+        except FileMissing:
+            return False
+        return True
+
+    def list(self, folder: str) -> list[FileInfo]:
+        """See `Storage.list`. Links and folders are left out."""
+        found: list[FileInfo] = []
+        path = f"{folder}/x" if folder else "x"
+        try:
+            with (
+                self._errors(folder),
+                self._parent(path) as (opened, _),
+                os.scandir(opened) as all_,
+            ):
+                for each in all_:
+                    with suppress(FileNotFoundError):  # gone since
+                        status = each.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            name = f"{folder}/{each.name}" if folder else each.name
+                            found.append(_info(name, status))
+        except FileMissing:
+            return []
+        return sorted(found)
+
+    # The ability InPlace
+
+    def local(self, path: str) -> Path:
+        """See `InPlace.local`. Links are looked for now, not when the file is read."""
+        with self._errors(path), self._opened(path):
+            return self.folder / path
+
+    def draft(self, path: str) -> Path:
+        """See `InPlace.draft`."""
+        with self._errors(path), self._parent(path, create=True) as (_, name):
+            return (self.folder / path).with_name(_temporary(name))
+
+    def place(self, draft: Path, path: str) -> FileInfo:
+        """See `InPlace.place`."""
+        with self._errors(path), self._parent(path) as (folder, name):
+            file = os.open(draft.name, _READ, dir_fd=folder)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.rename(draft.name, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+            return _info(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    # Getting there
+
+    @contextmanager
+    def _parent(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """The opened folder that `path` lies in, and its name there."""
+        *folders, name = check_path(path).split("/")
+        if create:
+            os.makedirs(self._root, exist_ok=True)
+        opened = os.open(self._root, _FOLDER)
+        try:
+            for folder in (*self._below, *folders):
+                if create:
+                    with suppress(FileExistsError):
+                        os.mkdir(folder, dir_fd=opened)
+                        os.fsync(opened)
+                inner = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=opened)
+                os.close(opened)
+                opened = inner
+            yield opened, name
+        finally:
+            os.close(opened)
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[int]:
+        """The opened file, which is a plain one."""
+        with self._parent(path) as (folder, name):
+            # Looked at before opening: to open a pipe is to wait for its writer.
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise StorageError(f"{self._shown(path)} is a link, folder or device, not a file")
+            file = os.open(name, _READ, dir_fd=folder)
+            try:
+                yield file
+            finally:
+                os.close(file)
+
+    @contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            self._raise(path, fault)
+
+    def _raise(self, path: str, fault: OSError) -> NoReturn:
+        shown = self._shown(path)
+        if isinstance(fault, FileNotFoundError):
+            raise FileMissing(f"{shown} is not there") from fault
+        if isinstance(fault, FileExistsError):
+            raise FileExists(f"{shown} is there already") from fault
+        if fault.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise StorageError(
+                f"{shown} leads through a symbolic link or a file; below a layer's root all "
+                "folders must be real ones"
+            ) from fault
+        raise StorageError(f"{shown}: {fault.strerror or fault}") from fault
+
+    def _shown(self, path: str) -> str:
+        layer = f" (layer {self._layer!r})" if self._layer else ""
+        return f"{os.fspath(self.folder / path)!r}{layer}"
+
+    def __repr__(self) -> str:
+        return f"<LocalStorage {self.folder}>"
+
+
+def _info(path: str, status: os.stat_result) -> FileInfo:
+    return FileInfo(path, status.st_size, "", status.st_mtime)
+
+
+def _temporary(name: str) -> str:
+    """A new name for the unfinished `name`; not ending in .parquet, so that no pattern for data
+    files finds it. What it is for stays readable: the next attempt removes it by that."""
+    return f"{TEMP_PREFIX}{name[:180]}-{os.urandom(4).hex()}{TEMP_SUFFIX}"
+
+
+def _write(source: Path, name: str, folder: int) -> None:
+    with open(source, "rb") as data:
+        _write_from(data, name, folder)
+
+
+def _write_from(data: IO[bytes], name: str, folder: int) -> None:
+    file = os.open(name, _NEW, 0o666, dir_fd=folder)
+    with open(file, "wb") as copy:
+        shutil.copyfileobj(data, copy, _CHUNK)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _discard(name: str, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

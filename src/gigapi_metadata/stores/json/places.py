@@ -1,0 +1,228 @@
+"""Where things are: layers, tables, folders; and that nothing leaves its layer.
+
+    {layer}/{database}/{table}/data/{dir}/metadata.json         the entries, GigAPI's form
+    {layer}/{database}/{table}/data/{dir}/.gigapi-plans.json    our plans for these entries
+    {layer}/{database}/{table}/.gigapi/new/                     files on their way to their place
+    {layer}/{database}/{table}/.gigapi/lock, journal.json       of the table, in its home
+    {layer}/{database}/{table}/date=…/hour=…/metadata.json      GigAPI's older form, read only
+
+A layer of type `fs` is the folder in its URL: `file:///abs`, `file://./rel` or a bare path; like
+GigAPI we take a relative one from the working directory, once, when the catalog is opened. Without
+layers the root itself is the only one, called "". GigAPI keeps no record of the files in an `s3`
+layer without a Redis; we keep it in the same form, out of its sight, in the table's home:
+`.gigapi/layers/{layer}/data/{dir}/metadata.json`.
+
+A table's home is its folder in the first `fs` layer (or in the root, when there is none). All
+processes must therefore list the same first layer: its lock is what keeps them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+from typing import NamedTuple
+
+from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError
+from gigapi_metadata.model import Layer
+from gigapi_metadata.stores.base import TableRef
+
+METADATA = "metadata.json"
+PLANS = ".gigapi-plans.json"
+OWN = ".gigapi"
+MAX_NAME = 255
+"""How many bytes a folder's name may have."""
+
+
+class Place(NamedTuple):
+    """Where one layer of one table lies. `base` is the folder that `folder` must not leave."""
+
+    layer: str
+    folder: str
+    base: str
+
+    @property
+    def new(self) -> str:
+        """The folder of files on their way to their place."""
+        return os.path.join(self.folder, OWN, "new")
+
+    def data(self, dir: str, name: str) -> str:
+        """A file of ours or of GigAPI's beside the data files of `dir`."""
+        return os.path.join(self.folder, "data", dir, name)
+
+    def older(self, dir: str) -> str:
+        """The `metadata.json` of `dir` in the older form."""
+        return os.path.join(self.folder, dir, METADATA)
+
+
+class TablePlaces(NamedTuple):
+    """Where one table lies. `home` is the folder of what is kept once for the whole table."""
+
+    ref: TableRef
+    home: str
+    places: tuple[Place, ...]
+
+    @property
+    def lock(self) -> str:
+        """The file that writers of the table lock."""
+        return os.path.join(self.home, "lock")
+
+    @property
+    def journal(self) -> str:
+        """The table's journal (journal.py)."""
+        return os.path.join(self.home, "journal.json")
+
+    @property
+    def new(self) -> str:
+        """The folder where journals are made."""
+        return os.path.join(self.home, "new")
+
+    def place(self, layer: str) -> Place | None:
+        """The place of `layer`; None for one that is not configured."""
+        for place in self.places:
+            if place.layer == layer:
+                return place
+        return None
+
+
+class Places:
+    """Where the tables of a catalog lie. Without a root, the first layer's folder is it.
+
+    Raises:
+        InvalidConfiguration: the root is empty, or a layer's URL names no folder.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], layers: Iterable[Layer] = ()) -> None:
+        text = os.fspath(root)
+        known = tuple(layers)
+        self.layers = tuple(layer.name for layer in known) or ("",)
+        self._bases = {layer.name: _folder_of(layer) for layer in known if layer.type == "fs"}
+        if not text:
+            text = next(iter(self._bases.values()), "")
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise InvalidConfiguration("a JSON catalog needs the path of a folder, or fs layers")
+        self.root = os.path.abspath(text)
+        if not known:
+            self._bases[""] = self.root
+        folders: dict[str, str] = {}
+        for name, base in self._bases.items():
+            other = folders.setdefault(os.path.realpath(base), name)
+            if other != name:
+                raise InvalidConfiguration(
+                    f"layers {other!r} and {name!r} have the same folder: {base}"
+                )
+
+    def table(self, ref: TableRef) -> TablePlaces:
+        """Where `ref` lies.
+
+        Raises:
+            InvalidName: a name is too long for a folder.
+        """
+        _check_length("database", ref.database)
+        _check_length("table", ref.table)
+        first = next(iter(self._bases.values()), self.root)
+        home = os.path.join(first, *ref, OWN)
+        return TablePlaces(
+            ref,
+            home,
+            tuple(
+                Place(layer, os.path.join(base, *ref), base)
+                if (base := self._bases.get(layer)) is not None
+                else Place(layer, os.path.join(home, "layers", layer), first)
+                for layer in self.layers
+            ),
+        )
+
+    def databases(self) -> list[str]:
+        """The names of folders that may be databases."""
+        return self._names()
+
+    def tables(self, database: str) -> list[str]:
+        """The names of folders that may be tables of `database`. Or InvalidName, as `table`."""
+        _check_length("database", database)
+        return self._names(database)
+
+    def _names(self, *below: str) -> list[str]:
+        found: set[str] = set()
+        for base in dict.fromkeys([*self._bases.values()] or [self.root]):
+            folder = os.path.join(base, *below)
+            check_inside(base, folder)
+            found.update(name for name in _subfolders(folder) if name != OWN)
+        return sorted(found)
+
+
+def _check_length(kind: str, name: str) -> None:
+    if len(name.encode()) > MAX_NAME:
+        raise InvalidName(
+            f"{kind} name {name!r} has over {MAX_NAME} bytes; no folder may have that"
+        )
+
+
+def _folder_of(layer: Layer) -> str:
+    url = layer.url
+    path = url.removeprefix("file://")
+    if not path or "\0" in path or "://" in path:
+        raise InvalidConfiguration(
+            f"layer {layer.name!r}: its URL must name a folder: file:///abs, file://./rel or a path"
+        )
+    return os.path.abspath(path)
+
+
+def dirs_of(place: Place, prefix: str) -> Iterator[str]:
+    """Every folder under `data/` that may hold a `metadata.json` with paths that begin with
+    `prefix`. In no order."""
+    yield from _walk(place, os.path.join(place.folder, "data"), "", prefix)
+
+
+def older_dirs_of(place: Place, prefix: str) -> Iterator[str]:
+    """As `dirs_of`, of the older form: beside `data/`, in folders called `key=value`."""
+    for name in _subfolders(place.folder):
+        if "=" in name and _may_hold(name, prefix):
+            yield from _walk(place, os.path.join(place.folder, name), name, prefix)
+
+
+def _walk(place: Place, folder: str, dir: str, prefix: str) -> Iterator[str]:
+    try:
+        found = os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISLNK(found.st_mode):
+        check_inside(place.base, folder)
+        found = os.stat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        return
+    yield dir
+    if found.st_nlink == 2 and os.path.lexists(os.path.join(folder, METADATA)):
+        # File systems that count subfolders there say that this one has none. Among its data files
+        # nobody puts symbolic links to folders; above them somebody might.
+        return
+    for name in _subfolders(folder):
+        below = f"{dir}/{name}" if dir else name
+        if _may_hold(below, prefix):
+            yield from _walk(place, os.path.join(folder, name), below, prefix)
+
+
+def _may_hold(dir: str, prefix: str) -> bool:
+    """Whether paths in or under `dir` can begin with `prefix`."""
+    inside = f"{dir}/"
+    return inside.startswith(prefix) or prefix.startswith(inside)
+
+
+def _subfolders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def check_inside(base: str, path: str) -> None:
+    """Refuse a path that symbolic links lead out of `base`.
+
+    Raises:
+        StoreError: they do.
+    """
+    real, root = os.path.realpath(path), os.path.realpath(base)
+    if real != root and root not in (os.sep, real) and not PurePath(real).is_relative_to(root):
+        raise StoreError(f"{path} leads out of {base} by a symbolic link; it is not followed")

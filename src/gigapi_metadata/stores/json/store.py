@@ -1,0 +1,379 @@
+"""The JSON store: each verb is one request (stores/base.py says what they promise)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import msgspec
+
+from gigapi_metadata.errors import Conflict, CorruptState, InvalidName, StoreError
+from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
+from gigapi_metadata.names import check_name, dir_of, iteration_of
+from gigapi_metadata.planning import Rules
+from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.json import leases, partition, planner, queues, values
+from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
+from gigapi_metadata.stores.json.partition import File, Partition
+from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Place, Places
+from gigapi_metadata.stores.json.queues import Queued
+from gigapi_metadata.stores.json.session import Session
+
+Clock = Callable[[], float]
+
+_NO_RULES = Rules((), ())
+
+
+class JSONStore:
+    """Answers for the tables of `places`.
+
+    clock: tells the Unix time, for leases and timeouts.
+    rules: the table's, under which plans are made for files that GigAPI itself has added.
+    values_file: where keys and values are kept; beside the databases when None.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        clock: Clock = time.time,
+        rules: Callable[[], Rules] = lambda: _NO_RULES,
+        values_file: str | None = None,
+    ) -> None:
+        self._places = places
+        self._clock = clock
+        self._rules = rules
+        self._values_file = values_file or values.file_in(places.root)
+
+    def check_path(self, path: str) -> None:
+        """Refuse a path that is no file's beside a `metadata.json` (InvalidName)."""
+        dir, _, name = path.rpartition("/")
+        if name in (METADATA, f"{METADATA}.bak", PLANS):
+            raise InvalidName(f"path {path!r}: the catalog itself keeps a file of that name")
+        if len(dir) * 4 > MAX_NAME and any(
+            len(folder.encode()) > MAX_NAME for folder in dir.split("/")
+        ):
+            raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
+
+    # Writing
+
+    def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
+        """See `Store.commit`."""
+        yield TableRequest(
+            self._places.table(table),
+            partial(self._commit, change, rules),
+            writes=True,
+            makes=bool(change.add),
+            in_order=change.ends is None,
+        )
+
+    def _commit(self, change: Change, rules: Rules, session: Session) -> None:
+        now_s = int(self._clock())
+        layer = None
+        if change.ends is not None:
+            if not planner.end(session, change.ends, change.completes, now_s):
+                return
+            layer = leases.layer_of(change.ends)
+        _add(session, change.add, rules, now_s)
+        gone = _remove(session, change.remove, layer, now_s + rules.drop_grace_s)
+        if gone is not None and change.ends is not None:
+            database, name = session.places.ref
+            raise Conflict(
+                f"{gone!r} is no longer in {database}.{name}: it was removed or changed its layer "
+                "after the plan was handed out; nothing was changed"
+            )
+
+    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+        """See `Store.lease`. Looks first, and takes the lock when there is something."""
+        places, rules = self._places.table(table), self._rules()
+        now_s = int(self._clock())
+
+        def look(session: Session) -> bool:
+            return planner.first_due(session, queue, rules, now_s) is not None
+
+        if not (yield TableRequest(places, look)):
+            return None
+
+        def work(session: Session) -> Plan | None:
+            return planner.lease(session, queue, lease_s, rules, int(self._clock()))
+
+        plan: Plan | None = yield TableRequest(places, work, writes=True)
+        return plan
+
+    def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
+        """See `Store.renew`."""
+
+        def work(session: Session) -> Plan:
+            return planner.renew(session, plan, lease_s, int(self._clock()))
+
+        renewed: Plan = yield TableRequest(self._places.table(table), work, writes=True)
+        return renewed
+
+    def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
+        """See `Store.release`."""
+        rules = self._rules()
+
+        def work(session: Session) -> None:
+            planner.release(session, plan, error, delay_s, rules, int(self._clock()))
+
+        yield TableRequest(self._places.table(table), work, writes=True)
+
+    def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
+        """See `Store.retry`."""
+        rules = self._rules()
+
+        def work(session: Session) -> bool:
+            return planner.retry(session, plan, rules, int(self._clock()))
+
+        found: bool = yield TableRequest(self._places.table(table), work, writes=True)
+        return found
+
+    # Reading
+
+    def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
+        """See `Store.get`. Of a path in several layers, which GigAPI may leave, the coldest."""
+
+        def work(session: Session) -> IndexEntry | None:
+            dir = dir_of(path)
+            for place in reversed(session.places.places):
+                file = session.partition(place, dir).files.get(path)
+                if file is None:
+                    file = session.older_partition(place, dir).files.get(path)
+                if file is not None:
+                    return _entry(place, dir, file)
+            return None
+
+        entry: IndexEntry | None = yield TableRequest(self._places.table(table), work)
+        return entry
+
+    def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
+        """See `Store.select`."""
+        entries: list[IndexEntry] = yield TableRequest(
+            self._places.table(table), partial(_select, selection)
+        )
+        entries.sort(key=lambda entry: (entry.min_time, entry.path))
+        return entries
+
+    def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
+        """See `Store.queued`."""
+        rules = self._rules()
+
+        def work(session: Session) -> list[QueuedPlan]:
+            return planner.shown(session, rules)
+
+        plans: list[QueuedPlan] = yield TableRequest(self._places.table(table), work)
+        return plans
+
+    def queues(self, table: TableRef) -> Steps[list[QueueRef]]:
+        """See `Store.queues`."""
+        rules = self._rules()
+
+        def work(session: Session) -> list[QueueRef]:
+            found = {
+                queue
+                for place in session.places.places
+                for dir in session.dirs(place)
+                for queue in session.heads(place, dir, rules)
+            }
+            return sorted(
+                found, key=lambda ref: (ref.kind, ref.layer, ref.writer_id, ref.iteration)
+            )
+
+        refs: list[QueueRef] = yield TableRequest(self._places.table(table), work)
+        return refs
+
+    def databases(self) -> Steps[list[str]]:
+        """See `Store.databases`."""
+
+        def work(connection: JSONConnection) -> list[str]:
+            return [
+                database
+                for database in _legal("database", self._places.databases())
+                if any(self._tables(connection, database))
+            ]
+
+        found: list[str] = yield PlainRequest(work)
+        return found
+
+    def tables(self, database: str) -> Steps[list[str]]:
+        """See `Store.tables`."""
+
+        def work(connection: JSONConnection) -> list[str]:
+            return list(self._tables(connection, database))
+
+        found: list[str] = yield PlainRequest(work)
+        return found
+
+    def _tables(self, connection: JSONConnection, database: str) -> Iterator[str]:
+        for name in _legal("table", self._places.tables(database)):
+            places = self._places.table(TableRef(database, name))
+            if _holds_files(partial(connection.read, places, _any_folder)):
+                yield name
+
+    def folders(self, table: TableRef) -> Steps[list[str]]:
+        """See `Store.folders`."""
+
+        def work(session: Session) -> list[str]:
+            return sorted(set(_folders(session)))
+
+        found: list[str] = yield TableRequest(self._places.table(table), work)
+        return found
+
+    # Key-value
+
+    def kv_get(self, key: str) -> Steps[bytes | None]:
+        """See `Store.kv_get`."""
+        value: bytes | None = yield PlainRequest(lambda _: values.get(self._values_file, key))
+        return value
+
+    def kv_put(self, key: str, value: bytes) -> Steps[None]:
+        """See `Store.kv_put`."""
+        yield PlainRequest(lambda _: values.put(self._values_file, key, value))
+
+    def kv_delete(self, key: str) -> Steps[None]:
+        """See `Store.kv_delete`."""
+        yield PlainRequest(lambda _: values.put(self._values_file, key, None))
+
+
+# Entries
+
+
+def _add(session: Session, entries: Sequence[IndexEntry], rules: Rules, now_s: int) -> None:
+    start = time.time_ns()
+    touched: set[tuple[Place, str]] = set()
+    new: dict[tuple[Place, str, str, int], list[tuple[int, IndexEntry]]] = {}
+    for number, entry in enumerate(entries):
+        dir = dir_of(entry.path)
+        place = _place(session, entry.layer)
+        _refuse_older(session, dir, entry.path)
+        is_new = True
+        for other in session.places.places:
+            if entry.path in session.partition(other, dir).files:
+                is_new = False
+                if other is not place:
+                    session.edit(other, dir).files.pop(entry.path)
+        edited = session.edit(place, dir)
+        if (place, dir) not in touched:
+            touched.add((place, dir))
+            session.set_plans(place, dir, queues.noted(session.plans(place, dir), edited))
+        if is_new:
+            group = (place, dir, entry.writer_id, iteration_of(entry.path))
+            new.setdefault(group, []).append((start + number, entry))
+        edited.put(entry)
+    for place, dir in touched:
+        last_id = session.edit(place, dir).last_id
+        plans = msgspec.structs.replace(session.plans(place, dir), last_id=last_id)
+        session.set_plans(place, dir, plans)
+    for (place, dir, _, _), files in new.items():
+        plans = session.plans(place, dir)
+        positions, group_entries = zip(*files, strict=True)
+        session.set_plans(place, dir, queues.added(plans, group_entries, positions, rules, now_s))
+
+
+def _remove(
+    session: Session, paths: Sequence[str], layer: str | None, drop_due_s: int
+) -> str | None:
+    """Remove what is there; the first path that is not, or, with `layer`, not in that one."""
+    start = time.time_ns()
+    drops: dict[tuple[Place, str], list[Queued]] = {}
+    missing = None
+    for number, path in enumerate(paths):
+        dir = dir_of(path)
+        found = False
+        for place in session.places.places:
+            file = session.partition(place, dir).files.get(path)
+            if file is not None and layer in (None, file.bare.layer):
+                edited = session.edit(place, dir)
+                del edited.files[path]
+                drop = edited.add_drop(file.bare.writer_id, file.bare.layer, path, drop_due_s)
+                drops.setdefault((place, dir), []).append(queues.dropped(drop, start + number))
+                found = True
+        if not found:
+            _refuse_older(session, dir, path)
+            missing = missing or path
+    for (place, dir), queued in drops.items():
+        plans = session.plans(place, dir)
+        session.set_plans(place, dir, msgspec.structs.replace(plans, queue=(*plans.queue, *queued)))
+    return missing
+
+
+def _select(selection: Selection, session: Session) -> list[IndexEntry]:
+    found: list[IndexEntry] = []
+    after, before = selection.window
+    colder: dict[str, list[Partition]] = {}
+    for place in reversed(session.places.places):
+        for dir in session.dirs(place, selection.folder):
+            here = session.partition(place, dir)
+            if not here.files:
+                continue
+            above = colder.setdefault(dir, [])
+            if here.overlaps(after, before):
+                found += _matching(selection, place, here, above)
+            above.append(here)
+    for place in reversed(session.places.places):
+        for dir in session.older_dirs(place, selection.folder):
+            here = session.older_partition(place, dir)
+            found += _matching(selection, place, here, colder.setdefault(dir, []))
+            colder[dir].append(here)
+    return found
+
+
+def _matching(
+    selection: Selection, place: Place, here: Partition, above: list[Partition]
+) -> Iterator[IndexEntry]:
+    for path, file in here.files.items():
+        if selection.matches(file.bare) and not any(path in other.files for other in above):
+            yield _entry(place, here.dir, file)
+
+
+def _folders(session: Session) -> Iterator[str]:
+    """The folders that hold files. A damaged one counts: what it held can't be told."""
+    for place in session.places.places:
+        for dir in session.dirs(place):
+            if _holds_files(partial(session.partition, place, dir)):
+                yield dir
+        for dir in session.older_dirs(place):
+            if _holds_files(partial(session.older_partition, place, dir)):
+                yield dir
+
+
+def _any_folder(session: Session) -> bool:
+    return next(_folders(session), None) is not None
+
+
+def _holds_files(ask: Callable[[], bool | Partition]) -> bool:
+    try:
+        found = ask()
+    except CorruptState:
+        return True
+    return found if isinstance(found, bool) else bool(found.files)
+
+
+def _entry(place: Place, dir: str, file: File) -> IndexEntry:
+    try:
+        return file.entry
+    except partition.Fault as error:
+        raise partition.damaged(place.data(dir, METADATA), error) from error
+
+
+def _place(session: Session, layer: str) -> Place:
+    place = session.places.place(layer)
+    assert place is not None, "layers have been checked"
+    return place
+
+
+def _refuse_older(session: Session, dir: str, path: str) -> None:
+    for place in session.places.places:
+        if path in session.older_partition(place, dir).files:
+            raise StoreError(
+                f"{place.older(dir)} lists {path!r} in GigAPI's older form, which is only read; "
+                "nothing was written"
+            )
+
+
+def _legal(kind: str, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        try:
+            yield check_name(kind, name)
+        except InvalidName:
+            continue

@@ -1,0 +1,144 @@
+"""What a worker would do, and why it would leave a folder alone. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from gigapi_metadata.index.sync import Index
+from gigapi_metadata.model import IndexEntry, PlanKind, QueuedPlan
+from gigapi_metadata.names import dir_of, iteration_of
+from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
+from gigapi_metadata.worker.finder import Filter
+from gigapi_metadata.worker.policy import is_set_aside
+
+MANY_FILES = 8
+"""From so many files of one level a folder without a plan is worth a word."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Plans of one kind for files of one folder, level, layer and writer.
+
+    `state`: "due", "waiting" (the first is due in `due_in_s`), "leased" or "set aside", with why.
+    """
+
+    database: str
+    table: str
+    kind: PlanKind
+    dir: str
+    level: int
+    layer: str
+    writer_id: str
+    state: str
+    plans: int
+    files: int
+    size_bytes: int
+    due_in_s: int
+    error: str = ""
+
+
+class Unplanned(msgspec.Struct, frozen=True):
+    """Many files of one folder and level that no merge is planned for."""
+
+    database: str
+    table: str
+    dir: str
+    level: int
+    layer: str
+    files: int
+    size_bytes: int
+    why: str
+
+
+def plan_groups(index: Index[Any], wanted: Filter, now_s: float) -> list[Group]:
+    """What `wanted` lets through, group by group, in the queues' order."""
+    sizes = {entry.path: entry.size_bytes for entry in index.get_all()}
+    found: dict[tuple[PlanKind, str, int, str, str, str], list[QueuedPlan]] = {}
+    for plan in index.plans():
+        if _passes(plan, wanted, sizes):
+            place = (plan.dir, plan.iteration, plan.layer, plan.writer_id)
+            found.setdefault((plan.kind, *place, _state(plan, now_s)), []).append(plan)
+    return [
+        Group(
+            index.database,
+            index.table,
+            *key,
+            len(plans),
+            sum(len(plan.paths) for plan in plans),
+            sum(_bytes(plan, sizes) for plan in plans),
+            max(0, round(min(plan.due_s for plan in plans) - now_s)),
+            next((plan.error for plan in plans if plan.error), ""),
+        )
+        for key, plans in found.items()
+    ]
+
+
+def _passes(plan: QueuedPlan, wanted: Filter, sizes: dict[str, int]) -> bool:
+    return (
+        plan.kind in wanted.kinds
+        and (wanted.writer_id is None or plan.writer_id == wanted.writer_id)
+        and (wanted.levels is None or plan.kind != "merge" or plan.iteration in wanted.levels)
+        and (
+            wanted.max_input_bytes is None
+            or plan.kind == "drop"
+            or _bytes(plan, sizes) <= wanted.max_input_bytes
+        )
+    )
+
+
+def _bytes(plan: QueuedPlan, sizes: dict[str, int]) -> int:
+    return sum(sizes.get(path, 0) for path in plan.paths)
+
+
+def _state(plan: QueuedPlan, now_s: float) -> str:
+    if is_set_aside(plan.due_s, now_s):
+        return "set aside"
+    if plan.due_s <= now_s:
+        return "due"
+    return "leased" if plan.state == "leased" and not plan.error else "waiting"
+
+
+def unplanned(index: Index[Any]) -> list[Unplanned]:
+    """The folders with many files of one level that are in no merge plan, and why."""
+    planned = {path for plan in index.plans() if plan.kind == "merge" for path in plan.paths}
+    rules = Rules(tuple(index.layers), tuple(index.merge_configurations))
+    groups: dict[tuple[str, int, str], list[IndexEntry]] = {}
+    for entry in index.get_all():
+        if entry.path not in planned:
+            key = (dir_of(entry.path), iteration_of(entry.path), entry.layer)
+            groups.setdefault(key, []).append(entry)
+    return list(_explained(index, rules, sorted(groups.items())))
+
+
+def _explained(
+    index: Index[Any],
+    rules: Rules,
+    groups: Iterable[tuple[tuple[str, int, str], list[IndexEntry]]],
+) -> Iterator[Unplanned]:
+    for (dir, level, layer), entries in groups:
+        if len(entries) >= MANY_FILES:
+            size = sum(entry.size_bytes for entry in entries)
+            why = _why(rules, level, layer)
+            yield Unplanned(index.database, index.table, dir, level, layer, len(entries), size, why)
+
+
+def _why(rules: Rules, level: int, layer: str) -> str:
+    if rules.layers and all(each.name != layer for each in rules.layers):
+        return f"layer {layer!r} is not configured here"
+    queue = rules.queue_for(layer, level)
+    if isinstance(queue, MergeQueue):
+        return (
+            "they were added when this level had no merge configuration, or their plan ended "
+            "without a result; remove their entries and add them again to plan anew"
+        )
+    if isinstance(queue, MoveQueue) and level <= len(rules.merge_configurations):
+        return (
+            f"they move on after {queue.ttl_s} s, sooner than they would be merged; raise the "
+            "layer's ttl or lower the merge timeout"
+        )
+    return (
+        f"merges are configured up to level {len(rules.merge_configurations)}; these files are of "
+        f"level {level}"
+    )
