@@ -140,8 +140,9 @@ def _drop_id(layer: str, path: str, time_s: int, number: int) -> str:
 class Partition:
     """The content of one `metadata.json`. Shared between readers: only a `copy` is changed."""
 
-    def __init__(self, dir: str) -> None:
+    def __init__(self, dir: str, source: str = "") -> None:
         self.dir = dir
+        self.source = source
         self.files: dict[str, File] = {}
         self.drops: list[Drop] = []
         self.last_id = 0
@@ -155,7 +156,7 @@ class Partition:
 
     def copy(self) -> Self:
         """One that may be changed."""
-        other = type(self)(self.dir)
+        other = type(self)(self.dir, self.source)
         other.__dict__.update(self.__dict__, memo=None, _times=None, _last_drops=None)
         other.files = dict(self.files)
         other.drops = list(self.drops)
@@ -263,11 +264,13 @@ def decode(
         CorruptState: naming `source`.
     """
     try:
-        return _decode(content, table, layer, dir, older)
+        partition = _decode(content, table, layer, dir, older)
     except Fault as error:
         raise damaged(source, error) from error
     except InvalidName as error:
         raise CorruptState(f"{source}: {error}") from error
+    partition.source = source
+    return partition
 
 
 def damaged(source: str, error: Exception) -> CorruptState:

@@ -6,18 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import msgspec
-
-from gigapi_metadata.errors import Conflict, CorruptState, InvalidName, StoreError
+from gigapi_metadata.errors import Conflict, InvalidName
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
-from gigapi_metadata.names import check_name, dir_of, iteration_of
+from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
-from gigapi_metadata.stores.json import leases, partition, planner, queues, values
+from gigapi_metadata.stores.json import entries, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
-from gigapi_metadata.stores.json.partition import File, Partition
-from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Place, Places
-from gigapi_metadata.stores.json.queues import Queued
+from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
 from gigapi_metadata.stores.json.session import Session
 
 Clock = Callable[[], float]
@@ -74,8 +70,8 @@ class JSONStore:
             if not planner.end(session, change.ends, change.completes, now_s):
                 return
             layer = leases.layer_of(change.ends)
-        _add(session, change.add, rules, now_s)
-        gone = _remove(session, change.remove, layer, now_s + rules.drop_grace_s)
+        entries.add(session, change.add, rules, now_s)
+        gone = entries.remove(session, change.remove, layer, now_s + rules.drop_grace_s)
         if gone is not None and change.ends is not None:
             database, name = session.places.ref
             raise Conflict(
@@ -133,26 +129,18 @@ class JSONStore:
     def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
         """See `Store.get`. Of a path in several layers, which GigAPI may leave, the coldest."""
 
-        def work(session: Session) -> IndexEntry | None:
-            dir = dir_of(path)
-            for place in reversed(session.places.places):
-                file = session.partition(place, dir).files.get(path)
-                if file is None:
-                    file = session.older_partition(place, dir).files.get(path)
-                if file is not None:
-                    return _entry(place, dir, file)
-            return None
-
-        entry: IndexEntry | None = yield TableRequest(self._places.table(table), work)
+        entry: IndexEntry | None = yield TableRequest(
+            self._places.table(table), partial(entries.find, path)
+        )
         return entry
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`."""
-        entries: list[IndexEntry] = yield TableRequest(
-            self._places.table(table), partial(_select, selection)
+        found: list[IndexEntry] = yield TableRequest(
+            self._places.table(table), partial(entries.select, selection)
         )
-        entries.sort(key=lambda entry: (entry.min_time, entry.path))
-        return entries
+        found.sort(key=lambda entry: (entry.min_time, entry.path))
+        return found
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`."""
@@ -207,14 +195,14 @@ class JSONStore:
     def _tables(self, connection: JSONConnection, database: str) -> Iterator[str]:
         for name in _legal("table", self._places.tables(database)):
             places = self._places.table(TableRef(database, name))
-            if _holds_files(partial(connection.read, places, _any_folder)):
+            if entries.holds_files(partial(connection.read, places, entries.any_folder)):
                 yield name
 
     def folders(self, table: TableRef) -> Steps[list[str]]:
         """See `Store.folders`."""
 
         def work(session: Session) -> list[str]:
-            return sorted(set(_folders(session)))
+            return sorted(set(entries.folders(session)))
 
         found: list[str] = yield TableRequest(self._places.table(table), work)
         return found
@@ -233,142 +221,6 @@ class JSONStore:
     def kv_delete(self, key: str) -> Steps[None]:
         """See `Store.kv_delete`."""
         yield PlainRequest(lambda _: values.put(self._values_file, key, None))
-
-
-# Entries
-
-
-def _add(session: Session, entries: Sequence[IndexEntry], rules: Rules, now_s: int) -> None:
-    start = time.time_ns()
-    touched: set[tuple[Place, str]] = set()
-    new: dict[tuple[Place, str, str, int], list[tuple[int, IndexEntry]]] = {}
-    for number, entry in enumerate(entries):
-        dir = dir_of(entry.path)
-        place = _place(session, entry.layer)
-        _refuse_older(session, dir, entry.path)
-        is_new = True
-        for other in session.places.places:
-            if entry.path in session.partition(other, dir).files:
-                is_new = False
-                if other is not place:
-                    session.edit(other, dir).files.pop(entry.path)
-        edited = session.edit(place, dir)
-        if (place, dir) not in touched:
-            touched.add((place, dir))
-            session.set_plans(place, dir, queues.noted(session.plans(place, dir), edited))
-        if is_new:
-            group = (place, dir, entry.writer_id, iteration_of(entry.path))
-            new.setdefault(group, []).append((start + number, entry))
-        edited.put(entry)
-    for place, dir in touched:
-        last_id = session.edit(place, dir).last_id
-        plans = msgspec.structs.replace(session.plans(place, dir), last_id=last_id)
-        session.set_plans(place, dir, plans)
-    for (place, dir, _, _), files in new.items():
-        plans = session.plans(place, dir)
-        positions, group_entries = zip(*files, strict=True)
-        session.set_plans(place, dir, queues.added(plans, group_entries, positions, rules, now_s))
-
-
-def _remove(
-    session: Session, paths: Sequence[str], layer: str | None, drop_due_s: int
-) -> str | None:
-    """Remove what is there; the first path that is not, or, with `layer`, not in that one."""
-    start = time.time_ns()
-    drops: dict[tuple[Place, str], list[Queued]] = {}
-    missing = None
-    for number, path in enumerate(paths):
-        dir = dir_of(path)
-        found = False
-        for place in session.places.places:
-            file = session.partition(place, dir).files.get(path)
-            if file is not None and layer in (None, file.bare.layer):
-                edited = session.edit(place, dir)
-                del edited.files[path]
-                drop = edited.add_drop(file.bare.writer_id, file.bare.layer, path, drop_due_s)
-                drops.setdefault((place, dir), []).append(queues.dropped(drop, start + number))
-                found = True
-        if not found:
-            _refuse_older(session, dir, path)
-            missing = missing or path
-    for (place, dir), queued in drops.items():
-        plans = session.plans(place, dir)
-        session.set_plans(place, dir, msgspec.structs.replace(plans, queue=(*plans.queue, *queued)))
-    return missing
-
-
-def _select(selection: Selection, session: Session) -> list[IndexEntry]:
-    found: list[IndexEntry] = []
-    after, before = selection.window
-    colder: dict[str, list[Partition]] = {}
-    for place in reversed(session.places.places):
-        for dir in session.dirs(place, selection.folder):
-            here = session.partition(place, dir)
-            if not here.files:
-                continue
-            above = colder.setdefault(dir, [])
-            if here.overlaps(after, before):
-                found += _matching(selection, place, here, above)
-            above.append(here)
-    for place in reversed(session.places.places):
-        for dir in session.older_dirs(place, selection.folder):
-            here = session.older_partition(place, dir)
-            found += _matching(selection, place, here, colder.setdefault(dir, []))
-            colder[dir].append(here)
-    return found
-
-
-def _matching(
-    selection: Selection, place: Place, here: Partition, above: list[Partition]
-) -> Iterator[IndexEntry]:
-    for path, file in here.files.items():
-        if selection.matches(file.bare) and not any(path in other.files for other in above):
-            yield _entry(place, here.dir, file)
-
-
-def _folders(session: Session) -> Iterator[str]:
-    """The folders that hold files. A damaged one counts: what it held can't be told."""
-    for place in session.places.places:
-        for dir in session.dirs(place):
-            if _holds_files(partial(session.partition, place, dir)):
-                yield dir
-        for dir in session.older_dirs(place):
-            if _holds_files(partial(session.older_partition, place, dir)):
-                yield dir
-
-
-def _any_folder(session: Session) -> bool:
-    return next(_folders(session), None) is not None
-
-
-def _holds_files(ask: Callable[[], bool | Partition]) -> bool:
-    try:
-        found = ask()
-    except CorruptState:
-        return True
-    return found if isinstance(found, bool) else bool(found.files)
-
-
-def _entry(place: Place, dir: str, file: File) -> IndexEntry:
-    try:
-        return file.entry
-    except partition.Fault as error:
-        raise partition.damaged(place.data(dir, METADATA), error) from error
-
-
-def _place(session: Session, layer: str) -> Place:
-    place = session.places.place(layer)
-    assert place is not None, "layers have been checked"
-    return place
-
-
-def _refuse_older(session: Session, dir: str, path: str) -> None:
-    for place in session.places.places:
-        if path in session.older_partition(place, dir).files:
-            raise StoreError(
-                f"{place.older(dir)} lists {path!r} in GigAPI's older form, which is only read; "
-                "nothing was written"
-            )
 
 
 def _legal(kind: str, names: Sequence[str]) -> Iterator[str]:
