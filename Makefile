@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format demo clean
+.PHONY: help venv test soak bench lint format demo clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -34,6 +34,12 @@ $(STAMP): pyproject.toml
 # A missing Redis server is a failure here, never a skip: see tests/fix_redis.py.
 test: $(STAMP) ## run all tests, on every Redis and Valkey server found
 	REQUIRE_REDIS=1 $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+soak: $(STAMP) ## run the long tests: crowds and crashes for minutes
+	REQUIRE_REDIS=1 $(BIN)/python -m pytest -m soak -s $(ARGS)
+
+bench: $(STAMP) ## measure against the floor; prints ratios
+	$(BIN)/python benchmarks/worker_merge.py
 
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check .

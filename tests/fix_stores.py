@@ -5,13 +5,13 @@
         index.batch([entry(1)])
         backend.advance(10)                                          # ten seconds go by
 
-A test that asks for `backend` (or `open_index`) runs once for each of them. Async classes are driven
-on a loop in a thread, so each test is written once, as sync code.
+A test that asks for `backend` (or `open_index`) runs once for each of them. Async classes are
+driven on a loop in a thread, so each test is written once, as sync code.
 
-Time stands still until a test lets it pass. SQLite is given a clock; on Redis the scripts under test
-get another `server_time()`, which reads a key. Everything that depends on time - leases, fencing,
-grace - is shifted alike, exactly as if the seconds had gone by, and "within the same second" is no
-matter of luck. (Rewriting `time_s` in the queues would pull a lease from under its holder.)
+Time stands still until a test lets it pass. SQLite is given a clock; on Redis the scripts under
+test get another `server_time()`, which reads a key. Everything that depends on time - leases,
+fencing, grace - is shifted alike, exactly as if the seconds had gone by, and "within the same
+second" is no matter of luck. (Rewriting `time_s` in the queues would pull a lease from under its holder.)
 tests/redis and tests/concurrency run the scripts as they ship.
 
 Random tests share one seed a run, printed in the header; TEST_SEED=N repeats a run.
@@ -336,12 +336,10 @@ def backend_params() -> list[Any]:
     for mode in ("sync", "async"):
         params.append(pytest.param(("sqlite", None, mode), id=f"sqlite-{mode}"))
         params.append(pytest.param(("json", None, mode), id=f"json-{mode}"))
-        for server in redis_params():
-            params.append(
-                pytest.param(
-                    ("redis", server.values[0], mode), id=f"{server.id}-{mode}", marks=server.marks
-                )
-            )
+        params += [
+            pytest.param(("redis", kind.values[0], mode), id=f"{kind.id}-{mode}", marks=kind.marks)
+            for kind in redis_params()
+        ]
     return params
 
 

@@ -92,7 +92,7 @@ class ModelTable:
                 idle.append(Item(place, [entry.path], due, size=entry.size_bytes))
         elif ttl > 0:
             place = Place("move", "", 0, entry.layer, entry.writer_id)
-            following = (names + [""])[position + 1]
+            following = [*names, ""][position + 1]
             due = entry.chunk_time // 10**9 + ttl
             self._queue(place).idle.append(Item(place, [entry.path], due, layer_to=following))
 
@@ -206,8 +206,10 @@ class ModelTable:
                 waits = item in queue.idle or item.given_back
                 if self.living(item):
                     shown.append(
-                        (place.kind, "waiting" if waits else "leased", place.layer, place.writer_id)
-                        + (place.iteration, item.paths, item.size, item.due_s)
-                        + (item.attempts, item.error)
+                        (
+                            *(place.kind, "waiting" if waits else "leased"),
+                            *(place.layer, place.writer_id, place.iteration),
+                            *(item.paths, item.size, item.due_s, item.attempts, item.error),
+                        )
                     )
         return shown

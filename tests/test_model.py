@@ -117,7 +117,8 @@ def test_merge_configurations_come_as_rows_of_any_kind() -> None:
 @pytest.mark.parametrize(
     "rows",
     [[[1, 2]], [[1, 2, 3, 4]], [["1", 2, 3]], [[True, 2, 3]], [[1.0, 2, 3]], [[-1, 2, 3]], [5],
-     ["123"], [None], [[1, 2**63, 1]], [MergeConfiguration(-1, 1, 1)], 5, MergeConfiguration(1, 2, 3)],
+     ["123"], [None], [[1, 2**63, 1]], [MergeConfiguration(-1, 1, 1)], 5,
+     MergeConfiguration(1, 2, 3)],
 )  # fmt: skip
 def test_rows_that_can_not_be_are_refused(rows: Any) -> None:
     with pytest.raises(InvalidConfiguration):

@@ -13,9 +13,62 @@ import pytest
 
 import gigapi_metadata as gm
 
-DESIGN = ["IndexEntry", "QueryOptions", "Layer", "MergeConfiguration", "MergePlan", "MovePlan", "DropPlan", "RedisIndex", "RedisConnection", "RedisIndexEntry", "RedisDBIndex", "RedisKVStore", "AsyncRedisIndex", "AsyncRedisConnection", "AsyncRedisDBIndex", "AsyncRedisKVStore", "SQLiteIndex", "SQLiteDBIndex", "SQLiteKVStore", "AsyncSQLiteIndex", "AsyncSQLiteDBIndex", "AsyncSQLiteKVStore", "connect", "connect_async", "MetadataError", "InvalidEntry", "InvalidName", "UnknownLayer", "LeaseLost", "Conflict", "StoreError", "Unavailable", "OutcomeUnknown", "CorruptState"]
+DESIGN = [
+    "IndexEntry",
+    "QueryOptions",
+    "Layer",
+    "MergeConfiguration",
+    "MergePlan",
+    "MovePlan",
+    "DropPlan",
+    "RedisIndex",
+    "RedisConnection",
+    "RedisIndexEntry",
+    "RedisDBIndex",
+    "RedisKVStore",
+    "AsyncRedisIndex",
+    "AsyncRedisConnection",
+    "AsyncRedisDBIndex",
+    "AsyncRedisKVStore",
+    "SQLiteIndex",
+    "SQLiteDBIndex",
+    "SQLiteKVStore",
+    "AsyncSQLiteIndex",
+    "AsyncSQLiteDBIndex",
+    "AsyncSQLiteKVStore",
+    "connect",
+    "connect_async",
+    "MetadataError",
+    "InvalidEntry",
+    "InvalidName",
+    "UnknownLayer",
+    "LeaseLost",
+    "Conflict",
+    "StoreError",
+    "Unavailable",
+    "OutcomeUnknown",
+    "CorruptState",
+]
 
-VERBS = ["batch", "get", "query", "get_all", "get_merge_plan", "end_merge", "get_move_plan", "end_move", "get_drop_queue", "rm_from_drop_queue", "complete_merge", "complete_move", "renew", "release", "merge_configurations", "connection", "close"]
+VERBS = [
+    "batch",
+    "get",
+    "query",
+    "get_all",
+    "get_merge_plan",
+    "end_merge",
+    "get_move_plan",
+    "end_move",
+    "get_drop_queue",
+    "rm_from_drop_queue",
+    "complete_merge",
+    "complete_move",
+    "renew",
+    "release",
+    "merge_configurations",
+    "connection",
+    "close",
+]
 
 
 @pytest.mark.parametrize("name", DESIGN)

@@ -143,6 +143,11 @@ class Catalog:
         index: Index[Any] = self._settings.open(self._family, self.connection, database, table)
         return index
 
+    def planned(self) -> list[tuple[str, str]]:
+        """(database, table) of those that may hold plans, also when their last file is gone."""
+        found: list[tuple[str, str]] = self._databases.planned()
+        return found
+
     def databases(self) -> list[str]:
         """The databases that hold files, sorted."""
         found: list[str] = self._databases.databases()
@@ -191,6 +196,11 @@ class AsyncCatalog:
         """See `Catalog.table`."""
         index: AsyncIndex[Any] = self._settings.open(self._family, self.connection, database, table)
         return index
+
+    async def planned(self) -> list[tuple[str, str]]:
+        """See `Catalog.planned`."""
+        found: list[tuple[str, str]] = await self._databases.planned()
+        return found
 
     async def databases(self) -> list[str]:
         """See `Catalog.databases`."""

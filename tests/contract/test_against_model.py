@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -210,8 +209,10 @@ class Catalog(RuleBasedStateMachine):
     @invariant()
     def plans_are_equal(self) -> None:
         shown = [
-            (plan.kind, plan.state, plan.layer, plan.writer_id, plan.iteration, plan.paths)
-            + (plan.size_bytes, plan.due_s, plan.attempts, plan.error)
+            (
+                *(plan.kind, plan.state, plan.layer, plan.writer_id, plan.iteration, plan.paths),
+                *(plan.size_bytes, plan.due_s, plan.attempts, plan.error),
+            )
             for plan in self.index.plans()
             if self._has_work(plan)
         ]
@@ -230,7 +231,7 @@ def test_any_sequence_of_calls_equals_the_model(backend: Backend) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("EX", "20")),
+            max_examples=20,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
             # Shrinking takes minutes on a store; a failure is printed with all its steps.

@@ -88,7 +88,7 @@ def test_an_unknown_layer_refuses_the_whole_batch(
     index = open_index(layers=HOT)
     batch = [entry(1, layer="hot"), entry(2, layer="cold")]
     batch.insert(position, entry(3, layer="warm"))
-    with pytest.raises(UnknownLayer, match="'warm'.*'hot', 'cold'"):
+    with pytest.raises(UnknownLayer, match=r"'warm'.*'hot', 'cold'"):
         index.batch(batch)
     assert index.get_all() == []
     assert index.plans() == []

@@ -1,4 +1,4 @@
-"""A plan is ended, completed, renewed or released under its own lease only; else nothing changes."""
+"""A plan is ended, completed, renewed or released under its own lease only, or not at all."""
 
 from __future__ import annotations
 

@@ -269,29 +269,21 @@ def test_every_narrowing_holds_at_once(open_index: OpenIndex) -> None:
         )
     ]
     index.batch(files)
-    options = QueryOptions(folder="date=2027-01-16", after=15, before=20, iteration=2)
-    found = index.query(options, layer="b")
-    assert found == [
-        f
-        for f in files
-        if f.path.startswith("date=2027-01-16")
-        and f.path.endswith(".2.parquet")
-        and f.layer == "b"
-        and f.min_time in (10, 20)
-    ]
-    assert len(found) == 2
-    assert (
-        index.query(options, layer="b", iteration=1, after=25, before=30, folder="date=2027-01-15")
-        == [
-            f
-            for f in files
-            if f.path.startswith("date=2027-01-15")
-            and f.path.endswith(".1.parquet")
-            and f.layer == "b"
-            and f.min_time == 20
+
+    def wanted(folder: str, iteration: int, starts: tuple[int, ...]) -> list[IndexEntry]:
+        return [
+            each
+            for each in files
+            if (each.path.startswith(folder), each.layer, each.min_time in starts)
+            == (True, "b", True)
+            and each.path.endswith(f".{iteration}.parquet")
         ]
-        + []
-    )
+
+    options = QueryOptions(folder="date=2027-01-16", after=15, before=20, iteration=2)
+    assert index.query(options, layer="b") == wanted("date=2027-01-16", 2, (10, 20))
+    assert index.query(
+        options, layer="b", iteration=1, after=25, before=30, folder="date=2027-01-15"
+    ) == wanted("date=2027-01-15", 1, (20,))
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/../b", "a//b", "a\\b", "a/", None])

@@ -98,7 +98,7 @@ class GoLike:
             }
             self._redis.rpush(key, self.spell(new))
         elif ttl:
-            following = (names + [""])[names.index(entry.layer) + 1]
+            following = [*names, ""][names.index(entry.layer) + 1]
             move: dict[str, Any] = {
                 "id": self.draw(),
                 "time_s": entry.chunk_time / 1e9 + ttl,

@@ -186,7 +186,7 @@ def test_due_times_differ_from_gos_by_rounding_only(
     ours, theirs = without_own(client), golden.get("dump") or golden["dump_before"]
     rows = golden["open"]["merge"]
     for key in theirs:
-        kind, _, _, iteration = (key.split(":") + [""])[:4]
+        kind, _, _, iteration = [*key.split(":"), ""][:4]
         if kind not in ("merge", "move"):
             continue
         times = [json.loads(text)["time_s"] for text in ours[key]["value"]]

@@ -330,7 +330,7 @@ def test_a_full_server_refuses_a_batch_whole(server: RedisServer) -> None:
         index.batch([entry(1)])
         server.config(maxmemory="1", maxmemory_policy="noeviction")
         before = dump_redis(client)
-        with pytest.raises(Exception, match="OOM|maxmemory"):
+        with pytest.raises(Exception, match=r"OOM|maxmemory"):
             index.batch([entry(2)], [entry(1)])
         assert dump_redis(client) == before
         server.config(maxmemory="0")

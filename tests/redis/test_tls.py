@@ -89,7 +89,7 @@ def test_a_ca_file_that_is_not_there_is_named(ports: dict[str, int]) -> None:
     url = f"rediss://127.0.0.1:{ports['localhost']}?ssl_ca_certs=/no/such/ca.pem"
     with (
         RedisIndex(url, "db", "t") as index,
-        pytest.raises(StoreError, match="ca.pem|No such file"),
+        pytest.raises(StoreError, match=r"ca\.pem|No such file"),
     ):
         index.get_all()
 

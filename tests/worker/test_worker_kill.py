@@ -93,7 +93,5 @@ def test_killed_at_random(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_killed_at_random_for_long(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if "soak" not in request.config.option.markexpr:
-        pytest.skip("takes minutes: run it with -m soak")
+def test_killed_at_random_for_long(tmp_path: Path) -> None:
     kill_at_random(tmp_path, SOAK_KILLS, SEED)

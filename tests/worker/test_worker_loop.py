@@ -290,11 +290,11 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
         class Away(Tables):
             calls = 0
 
-            def databases(self) -> list[str]:
+            def planned(self) -> list[tuple[str, str]]:
                 Away.calls += 1
                 if Away.calls < 3:
                     raise Unavailable("away")
-                return super().databases()
+                return super().planned()
 
         done = threading.Event()
         with Away(lab) as away:

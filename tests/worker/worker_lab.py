@@ -177,12 +177,8 @@ class Tables:
         made = RedisDBIndex if lab.redis else SQLiteDBIndex
         self._names: Any = made(self.connection)
 
-    def databases(self) -> list[str]:
-        found: list[str] = self._names.databases()
-        return found
-
-    def tables(self, database: str) -> list[str]:
-        found: list[str] = self._names.tables(database)
+    def planned(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = self._names.planned()
         return found
 
     def table(self, database: str, table: str) -> Any:

@@ -135,6 +135,10 @@ class AsyncDBIndex(AsyncShell[AsyncConnectionT]):
         super().__init__(connection, owned)
         self._verbs = CatalogVerbs(store)
 
+    async def planned(self) -> list[tuple[str, str]]:
+        """See `DBIndex.planned`."""
+        return await self._run(self._verbs.planned())
+
     async def databases(self) -> list[str]:
         """See `DBIndex.databases`."""
         return await self._run(self._verbs.databases())

@@ -186,6 +186,11 @@ class DBIndex(Shell[ConnectionT]):
         super().__init__(connection, owned)
         self._verbs = CatalogVerbs(store)
 
+    def planned(self) -> list[tuple[str, str]]:
+        """(database, table) of those that may hold plans, also when their last file is gone:
+        where a worker looks. Redis scans its keys for it."""
+        return self._run(self._verbs.planned())
+
     def databases(self) -> list[str]:
         """The databases, sorted."""
         return self._run(self._verbs.databases())

@@ -219,6 +219,11 @@ class CatalogVerbs:
     def __init__(self, store: Store) -> None:
         self.store = store
 
+    def planned(self) -> Steps[list[tuple[str, str]]]:
+        """See `DBIndex.planned`."""
+        found = yield from self.store.planned()
+        return [(ref.database, ref.table) for ref in found]
+
     def databases(self) -> Steps[list[str]]:
         """See `DBIndex.databases`."""
         return (yield from self.store.databases())

@@ -165,6 +165,11 @@ class Store(Protocol):
         """The queues of the table that hold plans, due or not. Read-only; may be slow."""
         ...
 
+    def planned(self) -> Steps[list[TableRef]]:
+        """The tables that may hold plans, also those whose last file is gone. Sorted; read-only;
+        may be slow."""
+        ...
+
     def databases(self) -> Steps[list[str]]:
         """The databases that hold files, sorted. Read-only."""
         ...

@@ -22,8 +22,7 @@ KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 class Tables(Protocol):
     """What the worker needs of a catalog."""
 
-    def databases(self) -> list[str]: ...
-    def tables(self, database: str) -> list[str]: ...
+    def planned(self) -> list[tuple[str, str]]: ...
     def table(self, database: str, table: str) -> Index[Any]: ...
 
 
@@ -194,19 +193,19 @@ class Finder:
                 continue
 
     def _scan(self) -> None:
-        tables = list(dict.fromkeys(self._tables()))
-        # A table whose last file is gone is not listed any more, but may have files to drop.
-        tables += [name for name in self._indexes if name not in tables]
-        self._scan_tables(tables)
+        self._scan_tables(dict.fromkeys(self._tables()))
         self._scanned_at = self._clock()
 
     def _tables(self) -> Iterable[tuple[str, str]]:
+        # A table whose last file is gone may still have files to drop.
+        planned = self._catalog.planned()
         if not self._wanted.selectors:
-            for database in self._catalog.databases():
-                yield from ((database, table) for table in self._catalog.tables(database))
+            yield from planned
         for database, table in self._wanted.selectors:
-            tables = [table] if table else self._catalog.tables(database)
-            yield from ((database, each) for each in tables)
+            if table:
+                yield database, table
+            else:
+                yield from (name for name in planned if name[0] == database)
 
     def _scan_tables(self, tables: Iterable[tuple[str, str]]) -> None:
         for name in list(tables):

@@ -170,6 +170,19 @@ class JSONStore:
         refs: list[QueueRef] = yield TableRequest(self._places.table(table), work)
         return refs
 
+    def planned(self) -> Steps[list[TableRef]]:
+        """See `Store.planned`. Every table that has a folder."""
+
+        def work(_: JSONConnection) -> list[TableRef]:
+            return sorted(
+                TableRef(database, table)
+                for database in _legal("database", self._places.databases())
+                for table in _legal("table", self._places.tables(database))
+            )
+
+        found: list[TableRef] = yield PlainRequest(work)
+        return found
+
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`."""
 

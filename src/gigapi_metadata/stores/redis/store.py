@@ -38,6 +38,8 @@ from gigapi_metadata.stores.redis.scripts import (
     Script,
 )
 
+_KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
+
 _pack = msgspec.msgpack.Encoder().encode
 
 SCAN_COUNT = 1000
@@ -207,13 +209,21 @@ class RedisStore:
 
     def _lists(self, table: TableRef) -> Steps[list[QueueList]]:
         lists: list[QueueList] = []
-        kinds: tuple[PlanKind, ...] = ("merge", "move", "drop")
-        for kind in kinds:
+        for kind in _KINDS:
             head = f"{kind}:{table.database}:{table.table}:"
             found = yield from self._scan(keys.glob_escape(head) + "*")
             parsed = (QueueList.parse(kind, key[len(head) :], key) for key in found)
             lists += sorted(queue for queue in parsed if queue is not None)
         return lists
+
+    def planned(self) -> Steps[list[TableRef]]:
+        """See `Store.planned`. Scans the keyspace: for now and then."""
+        tables: set[TableRef] = set()
+        for kind in _KINDS:
+            found = yield from self._scan(f"{kind}:*")
+            parts = (key.split(":", 3) for key in found)
+            tables.update(TableRef(part[1], part[2]) for part in parts if len(part) == 4)
+        return sorted(tables)
 
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`. Scans the keyspace."""

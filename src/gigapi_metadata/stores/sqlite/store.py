@@ -153,6 +153,17 @@ class SQLiteStore:
         found: list[QueueRef] = yield Transaction(work)
         return found
 
+    def planned(self) -> Steps[list[TableRef]]:
+        """See `Store.planned`."""
+
+        def work(db: sqlite3.Connection) -> list[TableRef]:
+            query = """SELECT database, name FROM tables
+                       WHERE EXISTS (SELECT 1 FROM plans WHERE table_id = tables.id)"""
+            return sorted(TableRef(*row) for row in db.execute(query))
+
+        found: list[TableRef] = yield Transaction(work)
+        return found
+
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`."""
         found: list[str] = yield _column(
