@@ -11,7 +11,8 @@ driven on a loop in a thread, so each test is written once, as sync code.
 Time stands still until a test lets it pass. SQLite is given a clock; on Redis the scripts under
 test get another `server_time()`, which reads a key. Everything that depends on time - leases,
 fencing, grace - is shifted alike, exactly as if the seconds had gone by, and "within the same
-second" is no matter of luck. (Rewriting `time_s` in the queues would pull a lease from under its holder.)
+second" is no matter of luck. (Rewriting `time_s` in the queues would pull a lease from under its
+holder.)
 tests/redis and tests/concurrency run the scripts as they ship.
 
 Random tests share one seed a run, printed in the header; TEST_SEED=N repeats a run.
@@ -292,6 +293,7 @@ def dump_redis(client: redis.Redis) -> dict[str, Any]:
     """Every key but receipts (which any write leaves) and the test's clock."""
     readers: dict[bytes, Callable[[bytes], Any]] = {
         b"hash": client.hgetall,
+        b"set": client.smembers,
         b"list": lambda key: client.lrange(key, 0, -1),
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
         b"string": client.get,

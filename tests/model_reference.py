@@ -126,6 +126,15 @@ class ModelTable:
             return [] if there else item.paths
         return list(dict.fromkeys(there))
 
+    def superseded(self, item: Item) -> bool:
+        """Whether the file was added and removed again since: that removal's grace holds."""
+        return item.place.kind == "drop" and any(
+            later.paths == item.paths and later.due_s > self.now_s
+            for place, queue in self.queues.items()
+            for later in queue.idle
+            if (place.kind, place.layer) == ("drop", item.place.layer)
+        )
+
     def next_due(self, kind: Kind, layer: str, writer_id: str, iteration: int) -> Item | None:
         """The plan that a lease must hand out now; plans with nothing left to do are dropped."""
         for place in sorted(self.queues):
@@ -138,7 +147,7 @@ class ModelTable:
                 due = [item for item in queue.idle[:1] + queue.held if item.due_s <= self.now_s]
                 if not due:
                     break
-                if self.living(due[0]):
+                if self.living(due[0]) and not self.superseded(due[0]):
                     return due[0]
                 self._forget(due[0])
         return None

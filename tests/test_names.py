@@ -45,8 +45,8 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
     "name", ["a", "a.b", "...", "-", " ", "a b", "métriques", "日本", "🗄", "x" * 999, '"', "%"]
 )
 def test_any_other_text_is_a_name(name: str) -> None:
-    assert check_name("layer", name) is name
-    assert check_writer(name) is name
+    assert check_name("layer", name) == name
+    assert check_writer(name) == name
 
 
 def test_a_writer_may_be_nameless_and_nothing_else_may() -> None:

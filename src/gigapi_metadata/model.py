@@ -192,6 +192,7 @@ class QueuedPlan(msgspec.Struct, frozen=True):
 
     `state` is "waiting" until it is handed out and "leased" from then on; `due_s` the Unix second
     from which it may be handed out (again). `paths` are as queued: some may be gone by now.
+    `path_to` and `layer_to` say where a move goes; they are "" for others.
     """
 
     kind: PlanKind
@@ -206,6 +207,8 @@ class QueuedPlan(msgspec.Struct, frozen=True):
     due_s: int
     attempts: int = 0
     error: str = ""
+    path_to: str = ""
+    layer_to: str = ""
 
 
 def check_entry(entry: IndexEntry, database: str, table: str) -> IndexEntry:
@@ -336,6 +339,11 @@ def merge_configurations(
     """
     if rows is None:
         return DEFAULT_MERGE_CONFIGURATIONS
+    if not isinstance(rows, Iterable):
+        raise InvalidConfiguration(
+            "merge_configurations must be a list of [timeout_sec, max_size_bytes, iteration], "
+            f"not {rows!r}"
+        )
     result = []
     for row in rows:
         if isinstance(row, MergeConfiguration):
@@ -362,7 +370,13 @@ def check_layers(layers: Iterable[Layer] | None) -> tuple[Layer, ...]:
         InvalidConfiguration: two layers share a name, or one has a bad type or ttl_sec.
     """
     result: dict[str, Layer] = {}
+    if layers is not None and not isinstance(layers, Iterable):
+        raise InvalidConfiguration(f"layers must be a list of Layer, not {type(layers).__name__}")
     for layer in layers or ():
+        if not isinstance(layer, Layer):
+            raise InvalidConfiguration(
+                f"layers must be a list of Layer; {layer!r} is {type(layer).__name__}"
+            )
         check_name("layer", layer.name)
         if layer.name in result:
             raise InvalidConfiguration(f"two layers are named {layer.name!r}")

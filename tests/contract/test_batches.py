@@ -52,21 +52,21 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize("fault", BAD)
-def test_one_bad_entry_refuses_the_whole_batch(
-    open_index: OpenIndex, backend: Backend, fault: str, position: int
+def test_one_bad_entry_anywhere_refuses_the_whole_batch(
+    open_index: OpenIndex, backend: Backend, fault: str
 ) -> None:
     index = open_index()
     index.batch([entry(9)])
     before = backend.dump()
     bad = entry(7, **BAD[fault])
-    batch = [entry(1), entry(2)]
-    batch.insert(position, bad)
-    with pytest.raises(InvalidEntry) as caught:
-        index.batch(batch, [entry(9)])
-    assert repr(bad.path) in str(caught.value), "the message names the entry"
-    assert backend.dump() == before
+    for position in range(3):
+        batch = [entry(1), entry(2)]
+        batch.insert(position, bad)
+        with pytest.raises(InvalidEntry) as caught:
+            index.batch(batch, [entry(9)])
+        assert repr(bad.path) in str(caught.value), "the message names the entry"
+        assert backend.dump() == before
 
 
 @pytest.mark.parametrize("removal", ["/absolute", "a/../b", "", None, entry(1, table="other")])

@@ -120,6 +120,14 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.plans`."""
         return await self._run(self._verbs.plans())
 
+    async def import_entries(self, entries: Iterable[IndexEntry]) -> None:
+        """See `Index.import_entries`."""
+        await self._run(self._verbs.import_entries(entries))
+
+    async def import_plans(self, plans: Iterable[QueuedPlan]) -> int:
+        """See `Index.import_plans`."""
+        return await self._run(self._verbs.import_plans(plans))
+
     async def queues(self) -> list[QueueRef]:
         """See `Index.queues`."""
         return await self._run(self._verbs.queues())

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.index.verbs import TableVerbs, check_seconds
 from gigapi_metadata.model import (
     Layer,
@@ -161,8 +162,17 @@ def query_options(
     folder: str | None,
     iteration: int | None,
 ) -> QueryOptions:
-    """`options` with whatever else is given put in its place."""
-    base = options or QueryOptions()
+    """`options` with whatever else is given put in its place.
+
+    Raises:
+        InvalidConfiguration: `options` is something else.
+    """
+    base = QueryOptions() if options is None else options
+    if not isinstance(base, QueryOptions):
+        raise InvalidConfiguration(
+            f"options must be QueryOptions, not {type(base).__name__}; or use the keywords after, "
+            "before, folder and iteration"
+        )
     return QueryOptions(
         folder=base.folder if folder is None else folder,
         after=base.after if after is None else after,

@@ -170,6 +170,30 @@ class Index(TableShell, Shell[ConnectionT]):
         """Every plan of the table, waiting or leased. For people: Redis scans its keys for it."""
         return self._run(self._verbs.plans())
 
+    def import_entries(self, entries: Iterable[IndexEntry]) -> None:
+        """Add entries as another catalog has them: in whatever layer, and without planning
+        anything for them. All of it or nothing; safe to repeat. See `gigapi_metadata.copying`.
+
+        Raises:
+            InvalidEntry: one of the entries can't be kept; the message names it.
+            UnknownLayer: a JSON catalog was not told the folder of one's layer.
+        """
+        self._run(self._verbs.import_entries(entries))
+
+    def import_plans(self, plans: Iterable[QueuedPlan]) -> int:
+        """Queue plans that another catalog's `plans` listed; leased ones as well, to wait until
+        their lease would have ended. Those that are there already, told by their id in their
+        queue, are left alone. All of it or nothing; safe to repeat.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            InvalidEntry: one of them is no plan that could be carried out.
+            UnknownLayer: a JSON catalog was not told the folder of one's layer.
+        """
+        return self._run(self._verbs.import_plans(plans))
+
     def queues(self) -> list[QueueRef]:
         """The queues that hold plans: their kind, layer, writer and, for merges, iteration. Redis
         scans its keys for it."""

@@ -6,11 +6,11 @@ here does I/O or knows which store it talks to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName
+from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName, UnknownLayer
 from gigapi_metadata.model import (
     DropPlan,
     IndexEntry,
@@ -23,11 +23,12 @@ from gigapi_metadata.model import (
     check_entry,
 )
 from gigapi_metadata.names import check_name, check_path, check_writer
-from gigapi_metadata.planning import Rules
+from gigapi_metadata.planning import Rules, check_queued
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
 from gigapi_metadata.timerange import window
 
 _MAX_SECONDS = 10**10  # 317 years
+_NO_RULES = Rules((), ())
 
 
 class TableVerbs:
@@ -78,7 +79,10 @@ class TableVerbs:
             )
         if not isinstance(options.folder, str):
             raise InvalidConfiguration(f"folder must be a string, not {options.folder!r}")
-        wanted = window(options.after, options.before)
+        try:
+            wanted = window(options.after, options.before)
+        except TypeError as fault:
+            raise InvalidConfiguration(str(fault)) from fault
         if wanted.after > wanted.before:
             return []
         selection = Selection(wanted, options.folder, options.iteration, layer)
@@ -107,7 +111,7 @@ class TableVerbs:
     def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> Steps[None]:
         """See `Index.complete_merge`."""
         self._check_plan(plan, MergePlan)
-        self._check_result(merged_entry, plan.path_to, plan.layer)
+        self._check_result(merged_entry, plan.path_to, plan.layer, plan.paths_from)
         change = Change([merged_entry], plan.paths_from, plan)
         yield from self.store.commit(self.ref, change, self.rules)
 
@@ -127,7 +131,7 @@ class TableVerbs:
                     f"plan {plan.id}: the entry of {plan.path_to!r} in layer {plan.layer_to!r} is "
                     "missing"
                 )
-            self._check_result(moved_entry, plan.path_to, plan.layer_to)
+            self._check_result(moved_entry, plan.path_to, plan.layer_to, [plan.path_from])
             added.append(moved_entry)
         yield from self.store.commit(self.ref, Change(added, [plan.path_from], plan), self.rules)
 
@@ -154,6 +158,21 @@ class TableVerbs:
         """See `Index.plans`."""
         return (yield from self.store.queued(self.ref))
 
+    def import_entries(self, entries: Iterable[IndexEntry]) -> Steps[None]:
+        """See `Index.import_entries`."""
+        add = {}
+        for entry in self._entries("entries", entries):
+            check_entry(entry, *self.ref)
+            self._check_store_path(entry)
+            add[entry.path] = entry
+        if add:
+            yield from self.store.commit(self.ref, Change(list(add.values())), _NO_RULES)
+
+    def import_plans(self, plans: Iterable[QueuedPlan]) -> Steps[int]:
+        """See `Index.import_plans`."""
+        found = [check_queued(plan) for plan in plans]
+        return (yield from self.store.import_plans(self.ref, found)) if found else 0
+
     def queues(self) -> Steps[list[QueueRef]]:
         """See `Index.queues`."""
         return (yield from self.store.queues(self.ref))
@@ -163,20 +182,32 @@ class TableVerbs:
     def _entries(self, what: str, entries: Iterable[IndexEntry] | None) -> Iterable[IndexEntry]:
         if isinstance(entries, IndexEntry):
             raise InvalidEntry(f"{what} must be a list of entries; put the entry into [ ]")
+        if entries is not None and not isinstance(entries, Iterable):
+            raise InvalidEntry(f"{what} must be a list of entries, not {type(entries).__name__}")
         return () if entries is None else entries
 
     def _check(self, entry: IndexEntry) -> bool:
         check_entry(entry, *self.ref)
-        self.rules.check_layer(entry.layer)
+        try:
+            self.rules.check_layer(entry.layer)
+        except UnknownLayer as fault:
+            raise UnknownLayer(f"entry {entry.path!r}: {fault}") from fault
+        self._check_store_path(entry)
+        return True
+
+    def _check_store_path(self, entry: IndexEntry) -> None:
         try:
             self.store.check_path(entry.path)
         except InvalidName as fault:
             raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
-        return True
 
     def _removals(self, entries: Iterable[IndexEntry | str] | None) -> list[str]:
         if isinstance(entries, (str, IndexEntry)):
             raise InvalidEntry("rm_entries must be a list; put the entry into [ ]")
+        if entries is not None and not isinstance(entries, Iterable):
+            raise InvalidEntry(
+                f"rm_entries must be a list of entries or paths, not {type(entries).__name__}"
+            )
         paths: dict[str, None] = {}
         for entry in entries or ():
             # A removal needs to name its file, no more: what a foreign writer left can be removed.
@@ -201,8 +232,14 @@ class TableVerbs:
                 f"this index is of {self.ref.database!r}.{self.ref.table!r}"
             )
 
-    def _check_result(self, entry: IndexEntry, path: str, layer: str) -> None:
+    def _check_result(
+        self, entry: IndexEntry, path: str, layer: str, sources: Sequence[str]
+    ) -> None:
         self._check(entry)
+        if path in sources:
+            raise InvalidEntry(
+                f"the plan's result {path!r} is one of its sources; release the plan"
+            )
         if entry.path != path or entry.layer != layer:
             raise InvalidEntry(
                 f"entry {entry.path!r} in layer {entry.layer!r}: the plan's result is {path!r} in "

@@ -157,6 +157,18 @@ class Store(Protocol):
         its queue; its attempts are forgotten. False: it is not there, or somebody holds it."""
         ...
 
+    def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
+        """Queue plans of another catalog, in order, behind those that are there; all wait. One
+        that its queue holds already, told by its id, is left alone. Atomic; safe to repeat.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            UnknownLayer: the store has no place for a plan's layer.
+        """
+        ...
+
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """Every plan of the table, in its queue's order. Read-only; for people, may be slow."""
         ...

@@ -162,9 +162,7 @@ def _entry(here: Partition, file: File) -> IndexEntry:
 
 
 def _place(session: Session, layer: str) -> Place:
-    place = session.places.place(layer)
-    assert place is not None, "layers have been checked"
-    return place
+    return session.places.place_for(layer)
 
 
 def _refuse_older(session: Session, dir: str, path: str) -> None:

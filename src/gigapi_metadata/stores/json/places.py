@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
-from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError
+from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError, UnknownLayer
 from gigapi_metadata.model import Layer
 from gigapi_metadata.stores.base import TableRef
 
@@ -85,6 +85,24 @@ class TablePlaces(NamedTuple):
                 return place
         return None
 
+    def place_for(self, layer: str) -> Place:
+        """Where what lies in `layer` is written. Without layers all of it has its place in the
+        root, for there everything is read, whichever layer it says.
+
+        Raises:
+            UnknownLayer: nobody said which folder the layer's is.
+        """
+        place = self.place(layer)
+        if place is None and [place.layer for place in self.places] == [""]:
+            place = self.places[0]
+        if place is None:
+            known = ", ".join(repr(place.layer) for place in self.places)
+            raise UnknownLayer(
+                f"layer {layer!r} is unknown: a JSON catalog must know the folder of each layer, "
+                f"this one has {known}"
+            )
+        return place
+
 
 class Places:
     """Where the tables of a catalog lie. Without a root, the first layer's folder is it.
@@ -133,6 +151,11 @@ class Places:
                 for layer in self.layers
             ),
         )
+
+    @property
+    def homes(self) -> set[str]:
+        """The folders that files are listed in, whichever path leads there."""
+        return {os.path.realpath(base) for base in [*self._bases.values()] or [self.root]}
 
     def databases(self) -> list[str]:
         """The names of folders that may be databases."""

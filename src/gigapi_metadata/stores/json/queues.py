@@ -87,6 +87,8 @@ class Queued(msgspec.Struct, frozen=True, omit_defaults=True):
             due_s=self.due_s,
             attempts=self.attempts,
             error=self.error,
+            path_to=path_in(dir, self.file_to) if self.file_to else "",
+            layer_to=self.layer_to,
         )
 
 

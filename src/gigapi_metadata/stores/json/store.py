@@ -11,7 +11,7 @@ from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
-from gigapi_metadata.stores.json import entries, leases, planner, values
+from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
 from gigapi_metadata.stores.json.session import Session
@@ -123,6 +123,17 @@ class JSONStore:
 
         found: bool = yield TableRequest(self._places.table(table), work, writes=True)
         return found
+
+    def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
+        """See `Store.import_plans`. A drop gets an id of this store's own, and is there already
+        when one says the same: GigAPI's form has no place for ids of drops."""
+        rules = self._rules()
+
+        def work(session: Session) -> int:
+            return importing.add_plans(session, plans, rules)
+
+        added: int = yield TableRequest(self._places.table(table), work, writes=True, makes=True)
+        return added
 
     # Reading
 

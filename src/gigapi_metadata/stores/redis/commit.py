@@ -32,6 +32,7 @@ def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str]
         keys.attempts(table),
         keys.targets(table),
         keys.dropping(table),
+        keys.days(table),
     )
     job: Job = {
         "seed": new_id(),

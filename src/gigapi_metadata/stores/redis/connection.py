@@ -43,10 +43,14 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.scripts import Request
-from gigapi_metadata.urls import hide
+from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
-SOCKET_TIMEOUT_S = 30.0
+SOCKET_TIMEOUT_S = 15.0
+MAX_CONNECTIONS = 64
+POOL_TIMEOUT_S = 60.0
+"""How long a call waits for one of them."""
+
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
 
@@ -87,6 +91,11 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         InvalidConfiguration: another scheme, a database that is no number, an unknown option.
     """
     shown = hide(url) if isinstance(url, str) else repr(url)
+    if isinstance(url, str) and (has_bad_port(url) or "@" in _after_host(url)):
+        # What follows may be a part of the password: none of it is shown.
+        raise InvalidConfiguration(
+            f"{shown}: the port is no number; a password is percent-encoded (/ as %2F, @ as %40)"
+        )
     try:
         parts = urlsplit(url)
         scheme = _SCHEMES[parts.scheme]
@@ -112,6 +121,9 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "protocol": 2,
+        # Beyond so many calls at once, the others wait for a connection.
+        "max_connections": MAX_CONNECTIONS,
+        "timeout": POOL_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "client_name": "gigapi-metadata",
     }
@@ -126,6 +138,11 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         if checks == "none":
             settings["ssl_check_hostname"] = False
     return scheme + url[len(parts.scheme) :], settings
+
+
+def _after_host(url: str) -> str:
+    place = url.partition("://")[2].partition("?")[0]
+    return "" if url.startswith("unix:") else place.partition("/")[2]
 
 
 class Receipts:
@@ -155,10 +172,9 @@ class Receipts:
             slot = free.popleft()
         except IndexError:
             slot = next(self._numbers)
-        try:
-            yield client, slot, os.urandom(8).hex()
-        finally:
-            free.append(slot)
+        yield client, slot, os.urandom(8).hex()
+        # Not after an error: the write may still be on its way, and would overwrite the receipt.
+        free.append(slot)
 
 
 class Attempts:
@@ -194,6 +210,9 @@ class Attempts:
             raise _mapped(error, self._url) from error
         if not _never_sent(error):
             self._maybe_done = True
+        if "Timeout connecting" in str(error):
+            # Nobody is there, or somebody who does not speak (TLS, or no TLS): it would not help.
+            raise self._given_up(error) from error
         try:
             longest = next(self._pauses)
         except StopIteration:
@@ -213,7 +232,7 @@ def _never_sent(error: Exception) -> bool:
     # redis-py raises the same class for a connection that was never made and for one that broke;
     # only the message of the former says "connecting to".
     return isinstance(error, (BusyLoadingError, MaxConnectionsError, ReadOnlyError)) or (
-        "connecting to" in str(error)
+        "connecting to" in str(error) or "No connection available" in str(error)
     )
 
 
@@ -226,6 +245,15 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
     if "WRONGTYPE" in text:
         return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
     return StoreError(f"{url} refused a request: {text}")
+
+
+@contextmanager
+def _as_configuration(shown: str) -> Iterator[None]:
+    """What redis-py says of an option's value, as our error."""
+    try:
+        yield
+    except (ValueError, TypeError) as fault:
+        raise InvalidConfiguration(f"{shown}: {fault}") from None
 
 
 class _Connection:
@@ -249,7 +277,9 @@ class RedisConnection(_Connection):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.client: redis.Redis = redis.Redis.from_url(self._target, **self._settings)
+        with _as_configuration(self.shown_url):
+            pool = redis.BlockingConnectionPool.from_url(self._target, **self._settings)
+        self.client: redis.Redis = redis.Redis.from_pool(pool)
 
     def perform(self, request: Request) -> Any:
         """The answer to `request`; retried where that is safe."""
@@ -282,10 +312,10 @@ class AsyncRedisConnection(_Connection):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            self._target,
-            **{**self._settings, "retry": AsyncRetry(NoBackoff(), 0)},
-        )
+        settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
+        with _as_configuration(self.shown_url):
+            pool = redis.asyncio.BlockingConnectionPool.from_url(self._target, **settings)
+        self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
     async def perform(self, request: Request) -> Any:
         """The answer to `request`; retried where that is safe."""

@@ -54,18 +54,23 @@ def ended(table: TableRef) -> str:
     return f"{OWN}:ended:{table.database}:{table.table}"
 
 
+def days(table: TableRef) -> str:
+    """Set: the days that files were added in."""
+    return f"{OWN}:days:{table.database}:{table.table}"
+
+
 def ready(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
     """Sorted set: dirs that have a merge queue, by a second not after which one may be due."""
     return f"{OWN}:ready:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
 
 
-def swept(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
-    """String, expires: there while foreign merge queues need not be looked for."""
-    return f"{OWN}:swept:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
+def looked(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
+    """Hash: how far, and when, foreign merge queues were looked for."""
+    return f"{OWN}:looked:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
 
 
 def dropping(table: TableRef) -> str:
-    """Hash: `{layer}:{path}` of a removed file -> the second until which readers may use it."""
+    """Sorted set: `{layer}:{path}` of a removed file, by the second its readers' grace ends."""
     return f"{OWN}:dropping:{table.database}:{table.table}"
 
 

@@ -52,7 +52,7 @@ def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
             )
         if queue.kind == "move":
             path_from, path_to = item["path_from"], item["path_to"]
-            if owner and owner != path_from:
+            if path_to == path_from or (owner and owner != path_from):
                 path_to = merge_target(
                     id, dir_of(path_from), iteration_of(path_from) - 1, path_from
                 )
@@ -118,6 +118,8 @@ class _Item(msgspec.Struct):
     size: int | float | None = 0
     path: str = ""
     path_from: str = ""
+    path_to: str | None = ""
+    layer_to: str | None = ""
 
 
 class _Record(msgspec.Struct):
@@ -159,4 +161,6 @@ def plans_in(
             due_s=due_s,
             attempts=record.attempts,
             error=record.error,
+            path_to=item.path_to or "",
+            layer_to=item.layer_to or "",
         )

@@ -31,7 +31,8 @@ LEASE = Script("lease")
 RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
-ALL = (COMMIT, LEASE, RENEW, RELEASE, RETRY)
+IMPORT = Script("import")
+ALL = (COMMIT, LEASE, RENEW, RELEASE, RETRY, IMPORT)
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -25,9 +25,11 @@ from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Tabl
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import commit_job
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
+from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
+    IMPORT,
     LEASE,
     RELEASE,
     RENEW,
@@ -44,9 +46,6 @@ _pack = msgspec.msgpack.Encoder().encode
 
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
-
-SWEEP_S = 1
-"""How long a GigAPI process's merge queue may stay unseen in a table of over 1,000 folders."""
 
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
@@ -120,6 +119,11 @@ class RedisStore:
         reply = yield from self._write(RETRY, table, found_in, job)
         return bool(reply == b"OK")
 
+    def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
+        """See `Store.import_plans`. One script call."""
+        script_keys, job = import_job(table, plans)
+        return int((yield from self._write(IMPORT, table, script_keys, job)))
+
     def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
         """See `Store.lease`. One script call."""
         tail = ""
@@ -136,10 +140,11 @@ class RedisStore:
             keys.attempts(table),
             keys.targets(table),
             keys.dropping(table),
+            keys.ended(table),
         ]
         if queue.kind == "merge":
             of = (queue.iteration, queue.layer, queue.writer_id)
-            found_in += (keys.ready(table, *of), keys.swept(table, *of))
+            found_in += (keys.ready(table, *of), keys.looked(table, *of))
         job = {
             "kind": queue.kind,
             "layer": queue.layer,
@@ -147,9 +152,10 @@ class RedisStore:
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
-            "sweep_s": SWEEP_S,
         }
-        reply = yield from self._write(LEASE, table, found_in, job)
+        reply = b"AGAIN"
+        while reply == b"AGAIN":
+            reply = yield from self._write(LEASE, table, found_in, job)
         return None if reply is None else plan_from(table, queue, reply)
 
     def _write(
@@ -172,8 +178,11 @@ class RedisStore:
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. Reads every day that `folder` leaves open, for no folder's name says
         what its files cover."""
-        dirs = yield Command(("HKEYS", keys.folders(table)))
-        days = sorted({day_of(dir.decode()) for dir in dirs})
+        dirs, known = yield Pipeline(
+            [("HKEYS", keys.folders(table)), ("SMEMBERS", keys.days(table))]
+        )
+        # GigAPI can lose count of a folder and then lists it no more; its day was noted by us.
+        days = sorted({day_of(dir.decode()) for dir in dirs} | {day.decode() for day in known})
         if selection.folder:
             first, slash, _ = selection.folder.partition("/")
             days = [day for day in days if (day == first if slash else day.startswith(first))]
@@ -238,9 +247,12 @@ class RedisStore:
         return sorted({part[2] for part in parts if len(part) == 3})
 
     def folders(self, table: TableRef) -> Steps[list[str]]:
-        """See `Store.folders`. One HKEYS."""
-        dirs = yield Command(("HKEYS", keys.folders(table)))
-        return sorted(dir.decode() for dir in dirs)
+        """See `Store.folders`. One HGETALL."""
+        counts = yield Command(("HGETALL", keys.folders(table)))
+        # GigAPI can leave a count at zero or below.
+        return sorted(
+            dir.decode() for dir, count in counts.items() if not count.startswith((b"-", b"0"))
+        )
 
     def _scan(self, pattern: str) -> Steps[set[str]]:
         cursor = 0

@@ -31,10 +31,14 @@ Synchronous = Literal["NORMAL", "FULL"]
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """One atomic request: `work` on a connection, inside a transaction of its own."""
+    """One atomic request: `work` on a connection, inside a transaction of its own.
+
+    creates: with `writes`, the file is made if it is not there; else `work` finds it empty.
+    """
 
     work: Callable[[sqlite3.Connection], Any]
     writes: bool = False
+    creates: bool = True
 
 
 class SQLiteConnection:
@@ -68,10 +72,10 @@ class SQLiteConnection:
     def perform(self, request: Transaction) -> Any:
         """Run `request`; all of its writes happen, or, with an exception, none."""
         try:
-            if not request.writes and not self._idle and not self.path.exists():
+            connection = self._borrow(request.writes and request.creates)
+            if connection is None:
                 with closing(_empty_catalog()) as nothing:
                     return _in_transaction(nothing, request)
-            connection = self._borrow()
             try:
                 return _in_transaction(connection, request)
             finally:
@@ -93,7 +97,8 @@ class SQLiteConnection:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self, creates: bool) -> sqlite3.Connection | None:
+        """A connection to a catalog; None if there is none and it is not to be made."""
         if self._pid != os.getpid():
             # After a fork: using or even closing the parent's connections would break its locks.
             _abandoned.append(self._idle)
@@ -102,10 +107,19 @@ class SQLiteConnection:
         try:
             return self._idle.popleft()
         except IndexError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return self._open()
+            if creates:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            elif not self._has_content():
+                return None
+            return self._open(creates)
 
-    def _open(self) -> sqlite3.Connection:
+    def _has_content(self) -> bool:
+        try:
+            return self.path.stat().st_size > 0
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _open(self, creates: bool) -> sqlite3.Connection | None:
         connection = sqlite3.connect(
             self.path,
             timeout=BUSY_TIMEOUT_S,
@@ -114,10 +128,12 @@ class SQLiteConnection:
             cached_statements=256,
         )
         try:
-            if _pragma(connection, "user_version") != SCHEMA_VERSION:
+            # Looking comes first: somebody else's file must stay as it is.
+            if not self._is_catalog(connection):
+                if not creates:
+                    connection.close()
+                    return None
                 self._prepare(connection)
-            elif _pragma(connection, "application_id") != APPLICATION_ID:
-                raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -126,22 +142,35 @@ class SQLiteConnection:
             raise
         return connection
 
+    def _is_catalog(self, connection: sqlite3.Connection) -> bool:
+        """Whether the file is a catalog; False if it is empty. Changes nothing.
+
+        Raises:
+            CorruptState: it belongs to someone else.
+            InvalidConfiguration: it is a catalog that we are too old for.
+        """
+        # In one statement, and so of one moment: another process may be making the catalog.
+        owner, version, found = connection.execute(
+            """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+               FROM pragma_application_id, pragma_user_version"""
+        ).fetchone()
+        if owner != APPLICATION_ID:
+            if owner or version or found:
+                raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
+            return False
+        if version > SCHEMA_VERSION:
+            raise InvalidConfiguration(
+                f"{self.path} was made by a newer gigapi-metadata (layout {version}); upgrade "
+                "this one"
+            )
+        return True
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the file a catalog, unless it is one or belongs to someone else."""
+        """Make an empty file a catalog, unless another process has done so."""
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = _pragma(connection, "user_version")
-            found = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            ours = _pragma(connection, "application_id") == APPLICATION_ID
-            if found and not ours:
-                raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
-            if version > SCHEMA_VERSION:
-                raise InvalidConfiguration(
-                    f"{self.path} was made by a newer gigapi-metadata (layout {version}); upgrade "
-                    "this one"
-                )
-            if version < SCHEMA_VERSION:
+            if not self._is_catalog(connection):
                 _create(connection)
             connection.execute("COMMIT")
         except BaseException:
@@ -211,11 +240,6 @@ def _in_transaction(connection: sqlite3.Connection, request: Transaction) -> Any
             connection.execute("ROLLBACK")
         raise
     return result
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
 
 
 def _create(connection: sqlite3.Connection) -> None:

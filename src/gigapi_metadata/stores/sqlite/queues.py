@@ -98,11 +98,40 @@ def queue_move(
         )
 
 
-def queue_drop(
-    db: sqlite3.Connection, table_id: int, path: str, layer: str, writer_id: str, due_s: int
+def queue_drops(
+    db: sqlite3.Connection, table_id: int, files: Sequence[tuple[str, str, str]], due_s: int
 ) -> None:
-    """Schedule the deletion of a file that has left the catalog."""
-    _queue(db, table_id, "drop", layer, writer_id, due_s=due_s, path=path)
+    """Schedule the deletion of files that have left the catalog: (path, layer, writer) of each."""
+    following: dict[tuple[str, str], int] = {}
+    rows = []
+    for path, layer, writer_id in files:
+        queue = (layer, writer_id)
+        if queue not in following:
+            following[queue] = _next_position(db, table_id, "drop", layer, writer_id)
+        rows.append((table_id, layer, writer_id, following[queue], due_s, new_id(), path))
+        following[queue] += 1
+    db.executemany(
+        """INSERT INTO plans (table_id, kind, layer, writer_id, position, due_s, id, path)
+           VALUES (?, 'drop', ?, ?, ?, ?, ?, ?)""",
+        rows,
+    )
+
+
+def _next_position(
+    db: sqlite3.Connection, table_id: int, kind: PlanKind, layer: str, writer_id: str
+) -> int:
+    """The place after the last waiting move or drop of a layer and writer."""
+    place = {
+        "table_id": table_id,
+        "kind": kind,
+        "layer": layer,
+        "writer_id": writer_id,
+        "iteration": 0,
+        "dir": "",
+        "leased": 0,
+    }
+    position: int = db.execute(f"SELECT {NEXT_POSITION}", place).fetchone()[0]
+    return position
 
 
 def _queue(
@@ -139,6 +168,53 @@ def _queue(
     )
 
 
+def import_plans(db: sqlite3.Connection, table_id: int, plans: Sequence[QueuedPlan]) -> int:
+    """Queue plans of another catalog, but for those that are there; how many."""
+    return sum(_import(db, table_id, plan) for plan in plans)
+
+
+def _import(db: sqlite3.Connection, table_id: int, plan: QueuedPlan) -> bool:
+    is_merge = plan.kind == "merge"
+    row = {
+        "table_id": table_id,
+        "kind": plan.kind,
+        "layer": plan.layer,
+        "writer_id": plan.writer_id,
+        "iteration": plan.iteration if is_merge else 0,
+        "dir": plan.dir if is_merge else "",
+        "leased": 0,
+        "due_s": plan.due_s,
+        "id": plan.id,
+        "path": "" if is_merge else plan.paths[0],
+        "path_to": plan.path_to,
+        "layer_to": plan.layer_to,
+        "attempts": plan.attempts,
+        "error": plan.error,
+    }
+    added = db.execute(
+        f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, position, due_s,
+                               id, path, path_to, layer_to, attempts, error)
+            SELECT :table_id, :kind, :layer, :writer_id, :iteration, :dir, {NEXT_POSITION}, :due_s,
+                   :id, :path, :path_to, :layer_to, :attempts, :error
+            WHERE NOT EXISTS (
+                SELECT 1 FROM plans
+                WHERE table_id = :table_id AND kind = :kind AND layer = :layer
+                  AND writer_id = :writer_id AND iteration = :iteration AND dir = :dir
+                  AND id = :id)""",
+        row,
+    )
+    if added.rowcount and is_merge:
+        # Only the sum is known; of the running totals only the last is ever asked for.
+        db.executemany(
+            "INSERT INTO plan_files (plan, position, path, total_bytes) VALUES (?, ?, ?, ?)",
+            [
+                (added.lastrowid, position, path, plan.size_bytes)
+                for position, path in enumerate(plan.paths)
+            ],
+        )
+    return bool(added.rowcount)
+
+
 def queues(db: sqlite3.Connection, table_id: int) -> list[QueueRef]:
     """The queues that hold plans."""
     rows = db.execute(
@@ -163,7 +239,7 @@ def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
         totals[seq] = total
     rows = db.execute(
         """SELECT seq, kind, leased AND NOT given_back, id, layer, writer_id, dir, iteration, path,
-                  due_s, attempts, error
+                  due_s, attempts, error, path_to, layer_to
            FROM plans WHERE table_id = ?
            ORDER BY CASE kind WHEN 'merge' THEN 0 WHEN 'move' THEN 1 ELSE 2 END,
                     dir, iteration, layer, writer_id, leased, position""",
@@ -183,9 +259,12 @@ def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
             due_s=due_s,
             attempts=attempts,
             error=error,
+            path_to=path_to,
+            layer_to=layer_to,
         )
         for (
-            seq, kind, leased, id, layer, writer_id, dir, iteration, path, due_s, attempts, error
+            seq, kind, leased, id, layer, writer_id, dir, iteration, path, due_s, attempts, error,
+            path_to, layer_to
         ) in rows
     ]  # fmt: skip
 

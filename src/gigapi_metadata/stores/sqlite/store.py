@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict
+from gigapi_metadata.errors import Conflict, CorruptState
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan, Stats
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
@@ -53,13 +54,18 @@ class SQLiteStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`."""
-        yield Transaction(partial(self._commit, table, change, rules), writes=True)
+        work = partial(self._commit, table, change, rules)
+        yield Transaction(work, writes=True, creates=_creates(change))
 
     def _commit(
         self, table: TableRef, change: Change, rules: Rules, db: sqlite3.Connection
     ) -> None:
         now_s = int(self._clock())
-        table_id = _table_id(db, table)
+        table_id = _table_id(db, table) if _creates(change) else _find_table(db, table)
+        if table_id is None:  # where nothing ever was, there is nothing to end or to remove
+            if change.ends is not None:
+                raise leases.lost(change.ends)
+            return
         if change.ends is not None:
             seq = leases.find_leased(db, table_id, change.ends)
             if seq is None:
@@ -79,29 +85,36 @@ class SQLiteStore:
         """See `Store.lease`."""
 
         def work(db: sqlite3.Connection) -> Plan | None:
-            table_id = _table_id(db, table)
+            table_id = _find_table(db, table)
+            if table_id is None:
+                return None
             return leases.lease(db, table, table_id, queue, lease_s, int(self._clock()))
 
-        plan: Plan | None = yield Transaction(work, writes=True)
+        plan: Plan | None = yield Transaction(work, writes=True, creates=False)
         return plan
 
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
         """See `Store.renew`."""
 
         def work(db: sqlite3.Connection) -> Plan:
-            return leases.renew(db, _table_id(db, table), plan, lease_s, int(self._clock()))
+            table_id = _find_table(db, table)
+            if table_id is None:
+                raise leases.lost(plan)
+            return leases.renew(db, table_id, plan, lease_s, int(self._clock()))
 
-        renewed: Plan = yield Transaction(work, writes=True)
+        renewed: Plan = yield Transaction(work, writes=True, creates=False)
         return renewed
 
     def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
         """See `Store.release`."""
 
         def work(db: sqlite3.Connection) -> None:
-            table_id = _table_id(db, table)
+            table_id = _find_table(db, table)
+            if table_id is None:
+                raise leases.lost(plan)
             leases.release(db, table_id, plan, error, delay_s, int(self._clock()))
 
-        yield Transaction(work, writes=True)
+        yield Transaction(work, writes=True, creates=False)
 
     def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
         """See `Store.retry`."""
@@ -110,8 +123,17 @@ class SQLiteStore:
             table_id = _find_table(db, table)
             return table_id is not None and leases.retry(db, table_id, plan, int(self._clock()))
 
-        found: bool = yield Transaction(work, writes=True)
+        found: bool = yield Transaction(work, writes=True, creates=False)
         return found
+
+    def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
+        """See `Store.import_plans`."""
+
+        def work(db: sqlite3.Connection) -> int:
+            return queues.import_plans(db, _table_id(db, table), plans)
+
+        added: int = yield Transaction(work, writes=True)
+        return added
 
     # Reading
 
@@ -243,9 +265,15 @@ def _add(
             queues.queue_move(db, table_id, queue, files)
 
 
+def _creates(change: Change) -> bool:
+    """Whether the table is made by `change` if it is not there."""
+    return change.ends is None and bool(change.add)
+
+
 def _remove(db: sqlite3.Connection, table_id: int, change: Change, drop_due_s: int) -> str | None:
     """Remove what is there. Under a plan, all of it must be, in the plan's layer: else the path
     that is not."""
+    drops: list[tuple[str, str, str]] = []
     for path in change.remove:
         removed = db.execute(
             "DELETE FROM files WHERE table_id = ? AND path = ? RETURNING layer, writer_id",
@@ -255,11 +283,17 @@ def _remove(db: sqlite3.Connection, table_id: int, change: Change, drop_due_s: i
             not removed or removed[0][0] != leases.layer_of(change.ends)
         ):
             return path
-        for layer, writer_id in removed:
-            key = (table_id, dir_of(path))
-            db.execute("UPDATE folders SET files = files - 1 WHERE table_id = ? AND dir = ?", key)
-            db.execute("DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0", key)
-            queues.queue_drop(db, table_id, path, layer, writer_id, drop_due_s)
+        drops += ((path, layer, writer_id) for layer, writer_id in removed)
+    fewer = Counter(dir_of(path) for path, _, _ in drops)
+    db.executemany(
+        "UPDATE folders SET files = files - ? WHERE table_id = ? AND dir = ?",
+        [(number, table_id, dir) for dir, number in fewer.items()],
+    )
+    db.executemany(
+        "DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0",
+        [(table_id, dir) for dir in fewer],
+    )
+    queues.queue_drops(db, table_id, drops, drop_due_s)
     return None
 
 
@@ -361,10 +395,19 @@ def _entry(table: TableRef, row: Sequence[Any]) -> IndexEntry:
         layer,
         rows,
         chunk_time,
-        None if min_data is None else _decode(min_data),
-        None if max_data is None else _decode(max_data),
+        None if min_data is None else _stats(table, path, min_data),
+        None if max_data is None else _stats(table, path, max_data),
         writer,
     )
+
+
+def _stats(table: TableRef, path: str, text: Any) -> Stats:
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, TypeError, ValueError) as fault:
+        raise CorruptState(
+            f"the statistics of {path!r} in {table.database}.{table.table} can't be read: {fault}"
+        ) from fault
 
 
 def _find_table(db: sqlite3.Connection, table: TableRef) -> int | None:

@@ -3,14 +3,15 @@
 --
 -- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
 -- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
--- KEYS[6]  dropping  (hash)        KEYS[7…] files hashes, queue lists, ready sets: by index below
+-- KEYS[6]  dropping  (sorted set)  KEYS[7]  days      (set)
+-- KEYS[8…] files hashes, queue lists, ready sets: by index below
 -- ARGV[1]  MessagePack (one argument, because Redis takes each apart by itself):
 --   token, receipt_s        the receipt and how long to keep it
 --   seed                    random; the ids made here are drawn from it
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
---                           `done` there means that it was done before; `dropped` is a field of KEYS[6] or ''
+--                           `done` there means that it was done before; `dropped` is a member of KEYS[6] or ''
 --   groups                  [{files, dir, entries, queue?, ...}], all entries of a group being of one dir and
 --                           queue: entries [path, document, path, document, ...]; files, queue: indices in KEYS
 --                           merge queue: max_size, timeout_s, sizes [...], ready (index), quoted: a path holds a '"'
@@ -36,6 +37,7 @@ end
 
 local ends, ending = job.ends, nil
 if ends then
+  redis.call('ZCARD', KEYS[3])
   local _, item = find_leased(KEYS[ends.list], ends.id, ends.lease_s)
   if not item then
     for _, mark in ipairs(ends.done) do
@@ -48,25 +50,29 @@ if ends then
   ending = item
 end
 
--- The last waiting merge plan of a queue: its text up to the last path, and its size.
+-- The last waiting merge plan of a queue, as {head, size}: head is its text up to the last path.
 local function open_plan(key)
   local item = redis.call('LINDEX', key, -1)
   if not item then
     return nil
   end
-  local head, size = string.match(item, '^(.*")%],"size":([%d%.eE%+%-]+)}$')
+  local head, size =
+    string.match(item, '^({"id":"[^"]*","time_s":%d+,"paths":%["[^%]]*")%],"size":(%d+)}$')
   if head then
     return { head = head, size = tonumber(size) }
   end
   local fields = decode_item(item, key)
-  if type(fields.paths) ~= 'table' or type(fields.size) ~= 'number' or #fields.paths == 0 then
+  local paths = fields.paths
+  size = fields.size
+  if type(paths) ~= 'table' or type(size) ~= 'number' or #paths == 0 then
     return nil
   end
+  -- Fields that we do not know stay.
+  fields.paths, fields.size = nil, nil
+  fields.id, fields.time_s = text_of(fields.id), due_of(item)
   return {
-    head = '{"id":' .. cjson.encode(text_of(fields.id))
-      .. string.format(',"time_s":%.0f', due_of(item))
-      .. ',"paths":' .. string.sub(cjson.encode(fields.paths), 1, -2),
-    size = fields.size,
+    head = string.sub(cjson.encode(fields), 1, -2) .. ',"paths":' .. string.sub(cjson.encode(paths), 1, -2),
+    size = size,
   }
 end
 
@@ -117,11 +123,19 @@ local function merge_items(group, new)
   return items, last
 end
 
+local function count_of(dir)
+  local text = redis.call('HGET', KEYS[2], dir) or '0'
+  if not string.match(text, '^%-?%d+$') or #text > 15 then
+    error('CORRUPT ' .. KEYS[2] .. ' counts the files of ' .. dir .. ' as ' .. string.sub(text, 1, 40))
+  end
+  return tonumber(text)
+end
+
 for _, group in ipairs(job.groups) do
   local new = new_of(group)
   group.new = #new
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
-  group.below = math.min(tonumber(redis.call('HGET', KEYS[2], group.dir) or 0) or 0, 0)
+  group.below = math.min(count_of(group.dir), 0)
   if group.sizes then
     group.due_s = math.min(now + group.timeout_s, MAX_TIME_S)
     redis.call('ZSCORE', KEYS[group.ready], group.dir)
@@ -159,11 +173,12 @@ for _, removal in ipairs(job.removals) do
     end
   end
   removal.paths = paths
-  redis.call('HLEN', KEYS[2])
+  count_of(removal.dir)
 end
 redis.call('HLEN', KEYS[4])
 redis.call('HLEN', KEYS[5])
-redis.call('HLEN', KEYS[6])
+redis.call('ZCARD', KEYS[6])
+redis.call('SCARD', KEYS[7])
 
 -- 2. Write.
 
@@ -181,6 +196,7 @@ for _, group in ipairs(job.groups) do
     local below = mended[group.dir] and 0 or group.below
     redis.call('HINCRBY', KEYS[2], group.dir, group.new - below)
     mended[group.dir] = true
+    redis.call('SADD', KEYS[7], string.match(group.dir, '^[^/]*'))
   end
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)
@@ -193,16 +209,38 @@ for _, group in ipairs(job.groups) do
   end
 end
 
+-- How many files a dir really has. GigAPI can have counted too few of them or too many.
+local function files_in(files, dir)
+  local count, head = 0, dir .. '/'
+  if redis.call('HLEN', files) > 0 then
+    for _, path in ipairs(redis.call('HKEYS', files)) do
+      if string.sub(path, 1, #head) == head and not string.find(path, '/', #head + 1, true) then
+        count = count + 1
+      end
+    end
+  end
+  return count
+end
+
 for _, removal in ipairs(job.removals) do
   in_chunks('HDEL', KEYS[removal.files], removal.paths)
   local count = #removal.paths
-  if count > 0 and redis.call('HINCRBY', KEYS[2], removal.dir, -count) <= 0 then
-    redis.call('HDEL', KEYS[2], removal.dir)
+  if count > 0 and (redis.call('HINCRBY', KEYS[2], removal.dir, -count) <= 0
+      or redis.call('HLEN', KEYS[removal.files]) == 0) then
+    local left = files_in(KEYS[removal.files], removal.dir)
+    if left > 0 then
+      redis.call('HSET', KEYS[2], removal.dir, left)
+    else
+      redis.call('HDEL', KEYS[2], removal.dir)
+    end
   end
 end
 for _, drop in ipairs(drops) do
   redis.call('RPUSH', drop.key, drop.item)
-  redis.call('HSET', KEYS[6], drop.field, string.format('%.0f', now + job.grace_s))
+  redis.call('ZADD', KEYS[6], now + job.grace_s, drop.field)
+end
+if #drops > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 end
 
 if ends then
@@ -211,7 +249,7 @@ if ends then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ends.memory_s)
   redis.call('HDEL', KEYS[4], ends.id)
   redis.call('HDEL', KEYS[5], ends.path_to)
-  redis.call('HDEL', KEYS[6], ends.dropped)
+  redis.call('ZREM', KEYS[6], ends.dropped)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return { 'OK' }

@@ -1,17 +1,16 @@
 -- Hands out the first plan that is due, over all dirs of the table in key order for merges
 -- (FORMAT, "Leasing and ending a plan"). Items that name no living file are discarded on the way.
 --
--- KEYS[1]  receipt (string)      KEYS[3]  attempts (hash)      KEYS[5]  dropping (hash)
--- KEYS[2]  folders (hash)        KEYS[4]  targets (hash)       KEYS[6]  ready (sorted set), of merges
--- KEYS[7]  swept (string), of merges
+-- KEYS[1]  receipt (string)      KEYS[3]  attempts (hash)      KEYS[5]  dropping (sorted set)
+-- KEYS[2]  folders (hash)        KEYS[4]  targets (hash)       KEYS[6]  ended (sorted set)
+-- KEYS[7]  ready (sorted set), KEYS[8]  looked (hash): of merges
 -- ARGV[1]  MessagePack: token, receipt_s,
 --   kind              "merge" | "move" | "drop"
 --   layer             where the plan's files lie
 --   seconds           for how long
 --   head, tail        the queue of a dir is <head><dir><tail>; of moves and drops it is <head>
 --   files             prefix of the files hashes
---   sweep_s           for how many seconds a look for foreign merge queues will do
--- Returns  false, or JSON
+-- Returns  false, 'AGAIN' (so much was discarded that others should have their turn), or JSON
 --   item       as it stands in the processing list      paths     a merge's living paths
 --   dir        of a merge                               owner     '' or whose a move's path_to is
 --   due_s      its time_s before                        attempts  how often it was released with an error
@@ -52,7 +51,7 @@ local function work_of(fields)
   -- A file that was added again since is not to be deleted; one that was removed once more has a later
   -- item of its own, for readers may still use it.
   local path = text_of(fields.path)
-  local until_s = tonumber(redis.call('HGET', KEYS[5], job.layer .. ':' .. path) or 0)
+  local until_s = tonumber(redis.call('ZSCORE', KEYS[5], job.layer .. ':' .. path) or 0)
   return living(path) == nil and until_s <= now, {}
 end
 
@@ -81,15 +80,28 @@ local function first_due(idle, processing)
   end
 end
 
--- The second until which the item is held. GigAPI can give two items one id: they must differ in it.
-local function lease_until(id, processing, record)
+-- The second until which the item is held. GigAPI can give two items one id: they must differ in it,
+-- also from one that has ended.
+local function lease_until(queue, id, record)
+  local processing = queue .. ':processing'
   for _, held in ipairs(redis.call('LRANGE', processing, 0, -1)) do
-    if text_of(decode_item(held, processing).id) == id then
+    if has_id(held, id, processing) then
       table.insert(record.used, due_of(held))
     end
   end
-  return unused(record, now + job.seconds)
+  local second = unused(record, now + job.seconds)
+  while true do
+    local lease = queue .. ':' .. id .. ':' .. string.format('%.0f', second)
+    if not redis.call('ZSCORE', KEYS[6], lease .. ':completed')
+      and not redis.call('ZSCORE', KEYS[6], lease .. ':ended') then
+      return second
+    end
+    second = unused(record, second + 1)
+  end
 end
+
+local MANY = 1000 -- items to discard in one call
+local discarded = 0
 
 local function lease_from(queue, dir)
   local idle, processing = queue .. ':idle', queue .. ':processing'
@@ -107,7 +119,7 @@ local function lease_from(queue, dir)
         owner = owner_of(text_of(fields.path_to), text_of(fields.path_from))
       end
       local record = record_of(KEYS[3], id)
-      local leased = with_due(item, lease_until(id, processing, record))
+      local leased = with_due(item, lease_until(queue, id, record))
       redis.call('LREM', list, 1, item)
       redis.call('RPUSH', processing, leased)
       if owner ~= '' and owner == text_of(fields.path_from) then
@@ -121,6 +133,10 @@ local function lease_from(queue, dir)
       return reply
     end
     redis.call('LREM', list, 1, item)
+    discarded = discarded + 1
+    if discarded == MANY then
+      return 'AGAIN'
+    end
   end
 end
 
@@ -140,18 +156,17 @@ local function note(dir)
     due = math.min(due or due_of(held), due_of(held))
   end
   if due then
-    redis.call('ZADD', KEYS[6], due, dir)
+    redis.call('ZADD', KEYS[7], due, dir)
   else
-    redis.call('ZREM', KEYS[6], dir)
+    redis.call('ZREM', KEYS[7], dir)
   end
 end
 
--- Look at every queue: one that a GigAPI process has made or changed is not noted rightly.
-local function sweep()
-  for _, dir in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
-    note(dir)
-  end
-  for _, dir in ipairs(redis.call('HKEYS', KEYS[2])) do
+-- Look for queues that a GigAPI process has made or changed, which are not noted rightly: at all of
+-- them, or in a large table at the next thousand folders, once a second.
+local FEW_FOLDERS = 1000
+local function look(dirs)
+  for _, dir in ipairs(dirs) do
     local queue = job.head .. dir .. job.tail
     if redis.call('EXISTS', queue .. ':idle', queue .. ':processing') > 0 then
       note(dir)
@@ -159,10 +174,31 @@ local function sweep()
   end
 end
 
+local function look_at_all()
+  for _, dir in ipairs(redis.call('ZRANGE', KEYS[7], 0, -1)) do
+    note(dir)
+  end
+  look(redis.call('HKEYS', KEYS[2]))
+end
+
+local function look_at_some()
+  local at, cursor = unpack(redis.call('HMGET', KEYS[8], 'at', 'cursor'))
+  if tonumber(at or 0) == now then
+    return
+  end
+  local found = redis.call('HSCAN', KEYS[2], cursor or '0', 'COUNT', FEW_FOLDERS)
+  local dirs = {}
+  for index = 1, #found[2], 2 do
+    dirs[#dirs + 1] = found[2][index]
+  end
+  look(dirs)
+  redis.call('HSET', KEYS[8], 'at', now, 'cursor', found[1])
+end
+
 local AT_ONCE = 128 -- dirs to choose the first of; keeps the cost apart from how many are due
 local function lease_ready()
   while true do
-    local dirs = redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now, 'LIMIT', 0, AT_ONCE)
+    local dirs = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, AT_ONCE)
     if #dirs == 0 then
       return nil
     end
@@ -177,14 +213,11 @@ local function lease_ready()
   end
 end
 
-local FEW_FOLDERS = 1000 -- so many are looked through in a millisecond
-local swept = not redis.call('SET', KEYS[7], '1', 'NX', 'EX', job.sweep_s)
-if not swept then
-  sweep()
-end
+local few = redis.call('HLEN', KEYS[2]) <= FEW_FOLDERS
+look_at_some()
 local reply = lease_ready()
-if not reply and swept and redis.call('HLEN', KEYS[2]) <= FEW_FOLDERS then
-  sweep()
+if not reply and few then
+  look_at_all()
   reply = lease_ready()
 end
 return reply or false
