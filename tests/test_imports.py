@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),
     ("catalog.*",),
+    ("copying.*",),  # from catalog to catalog, to files and back
     ("parquet_footer",),
     ("parquet_stats",),
     ("parquet",),

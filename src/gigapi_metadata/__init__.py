@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Unavailable,
         UnknownLayer,
     )
+    from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
     from gigapi_metadata.index.json import (
         AsyncJSONDBIndex,
         AsyncJSONIndex,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         SQLiteIndex,
         SQLiteKVStore,
     )
+    from gigapi_metadata.index.sync import Index, KVStore
     from gigapi_metadata.model import (
         DropPlan,
         IndexEntry,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         QueryOptions,
         QueuedPlan,
     )
+    from gigapi_metadata.stores.base import QueueRef
     from gigapi_metadata.stores.json.connection import AsyncJSONConnection, JSONConnection
     from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
     from gigapi_metadata.stores.redis.documents import RedisIndexEntry
@@ -91,6 +94,7 @@ _MODULES = {
         "Unavailable",
         "UnknownLayer",
     ),
+    "index.aio": ("AsyncIndex", "AsyncKVStore"),
     "index.json": (
         "AsyncJSONDBIndex",
         "AsyncJSONIndex",
@@ -115,6 +119,7 @@ _MODULES = {
         "SQLiteIndex",
         "SQLiteKVStore",
     ),
+    "index.sync": ("Index", "KVStore"),
     "model": (
         "DropPlan",
         "IndexEntry",
@@ -125,6 +130,7 @@ _MODULES = {
         "QueryOptions",
         "QueuedPlan",
     ),
+    "stores.base": ("QueueRef",),
     "stores.json.connection": ("AsyncJSONConnection", "JSONConnection"),
     "stores.redis.connection": ("AsyncRedisConnection", "RedisConnection"),
     "stores.redis.documents": ("RedisIndexEntry",),
@@ -134,10 +140,12 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AsyncCatalog",
+    "AsyncIndex",
     "AsyncJSONConnection",
     "AsyncJSONDBIndex",
     "AsyncJSONIndex",
     "AsyncJSONKVStore",
+    "AsyncKVStore",
     "AsyncRedisConnection",
     "AsyncRedisDBIndex",
     "AsyncRedisIndex",
@@ -152,6 +160,7 @@ __all__ = [
     "DropPlan",
     "FileExists",
     "FileMissing",
+    "Index",
     "IndexEntry",
     "InvalidConfiguration",
     "InvalidEntry",
@@ -160,6 +169,7 @@ __all__ = [
     "JSONDBIndex",
     "JSONIndex",
     "JSONKVStore",
+    "KVStore",
     "Layer",
     "LeaseLost",
     "MergeConfiguration",
@@ -170,6 +180,7 @@ __all__ = [
     "MovePlan",
     "OutcomeUnknown",
     "QueryOptions",
+    "QueueRef",
     "QueuedPlan",
     "RedisConnection",
     "RedisDBIndex",

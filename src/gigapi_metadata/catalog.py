@@ -49,8 +49,12 @@ def parse(url: str | os.PathLike[str]) -> Target:
     Raises:
         InvalidConfiguration: no store has such a URL.
     """
-    text = os.fspath(url)
-    if not isinstance(text, str) or not text:
+    text = os.fspath(url) if isinstance(url, os.PathLike) else url
+    if not isinstance(text, str):
+        raise InvalidConfiguration(
+            f"the catalog's URL must be a string or a path, not {type(text).__name__}"
+        )
+    if not text:
         raise InvalidConfiguration("the catalog's URL is empty")
     scheme, found, rest = text.partition("://")
     if not found:

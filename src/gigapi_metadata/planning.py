@@ -11,9 +11,17 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gigapi_metadata.errors import UnknownLayer
-from gigapi_metadata.model import IndexEntry, Layer, MergeConfiguration
-from gigapi_metadata.names import dir_of, file_path, iteration_of
+from gigapi_metadata.errors import InvalidEntry, InvalidName, UnknownLayer
+from gigapi_metadata.model import IndexEntry, Layer, MergeConfiguration, QueuedPlan
+from gigapi_metadata.names import (
+    check_name,
+    check_path,
+    check_writer,
+    dir_of,
+    file_path,
+    iteration_of,
+)
+from gigapi_metadata.timerange import INT64_MAX
 
 DEFAULT_LEASE_S = 1800
 """How long a plan is handed out for (FORMAT, "Leasing and ending a plan")."""
@@ -141,3 +149,48 @@ def merge_target(plan_id: str, dir: str, iteration: int, first_path: str) -> str
     names = UUID("5b0d9a5e-9c06-5ad4-8c8e-1f6a5a4c7d11")
     name = uuid5(names, f"{plan_id}\n{first_path}")
     return file_path(dir, str(name), iteration + 1)
+
+
+def check_queued(plan: QueuedPlan) -> QueuedPlan:
+    """`plan` itself if it may be queued in another catalog than the one that listed it. Pure.
+
+    Raises:
+        InvalidEntry: naming the plan and the rule that it breaks.
+    """
+    if not isinstance(plan, QueuedPlan):
+        raise InvalidEntry(f"a plan must be a QueuedPlan, not {type(plan).__name__}")
+    fault = _text_fault(plan) or _fault(plan)
+    if fault:
+        raise InvalidEntry(f"{plan.kind} plan {plan.id!r}: {fault}")
+    return plan
+
+
+def _text_fault(plan: QueuedPlan) -> str:
+    try:
+        check_writer(plan.writer_id)
+        for layer in filter(None, (plan.layer, plan.layer_to)):
+            check_name("layer", layer)
+        for path in (*plan.paths, *filter(None, [plan.path_to])):
+            check_path(path)
+        (plan.id + plan.error).encode()
+    except InvalidName as fault:
+        return str(fault)
+    except UnicodeEncodeError:
+        return "its id or its error is not valid Unicode text"
+    return "" if plan.id else "it has no id"
+
+
+def _fault(plan: QueuedPlan) -> str:
+    if not plan.paths or (plan.kind != "merge" and len(plan.paths) != 1):
+        return "a merge names files, a move or drop one file"
+    if any(dir_of(path) != plan.dir for path in plan.paths):
+        return f"its files must lie in its folder {plan.dir!r}"
+    if plan.kind == "merge" and plan.iteration < 1:
+        return f"its iteration {plan.iteration} must be 1 or more"
+    if plan.kind == "move" and plan.layer_to and not plan.path_to:
+        return "it does not say where to"
+    if not (
+        0 <= plan.size_bytes <= INT64_MAX and abs(plan.due_s) <= MAX_TIME_S and plan.attempts >= 0
+    ):
+        return "size_bytes, due_s or attempts is out of range"
+    return ""

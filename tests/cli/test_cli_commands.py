@@ -18,7 +18,7 @@ ENTRY_FIELDS = [
 ]  # fmt: skip
 PLAN_FIELDS = [
     "kind", "state", "id", "layer", "writer_id", "dir", "iteration", "paths", "size_bytes", "due_s",
-    "attempts", "error", "due_iso", "overdue_s",
+    "attempts", "error", "path_to", "layer_to", "due_iso", "overdue_s",
 ]  # fmt: skip
 
 

@@ -241,6 +241,7 @@ def test_a_slot_whose_write_failed_is_not_used_again(server: RedisServer) -> Non
 async def test_a_cancelled_call_leaves_the_client_usable(server: RedisServer) -> None:
     async with AsyncRedisIndex(server.url(), "db", "t") as index:
         await index.batch([entry(1)])
+        cancelled = 0
         for _ in range(5):
             server.pause()
             calls = [
@@ -252,10 +253,14 @@ async def test_a_cancelled_call_leaves_the_client_usable(server: RedisServer) ->
             for call in calls:
                 call.cancel()
             results = await asyncio.gather(*calls, return_exceptions=True)
-            assert all(isinstance(result, asyncio.CancelledError) for result in results)
+            # On a busy machine the server may stop a moment late, and have answered one.
+            errors = [result for result in results if isinstance(result, BaseException)]
+            assert {type(error) for error in errors} <= {asyncio.CancelledError}
+            cancelled += len(errors)
             server.resume()
             assert entry(1) in await index.get_all()
             assert await index.get(path_of(1)) == entry(1)
+        assert cancelled
         await index.batch([entry(2)])
         assert await index.get_all() == [entry(1), entry(2)]
         with server.client() as client:

@@ -63,3 +63,15 @@ def test_a_plan_that_is_gone(open_index: OpenIndex) -> None:
     index.retry(first)
     index.end_merge(index.get_merge_plan("", "", 1))
     assert not index.retry(first)
+
+
+def test_a_file_to_drop_is_dropped_before_its_grace_is_over(open_index: OpenIndex) -> None:
+    index = open_index(merge_configurations=[])
+    index.batch([entry("a")])
+    index.batch(None, [PATH.format("a")])
+    assert index.get_drop_queue("", "") is None
+    assert index.retry(index.plans()[0])
+    plan = index.get_drop_queue("", "")
+    assert plan.path == PATH.format("a")
+    index.rm_from_drop_queue(plan)
+    assert index.plans() == []

@@ -11,7 +11,9 @@ FOLDER = "demo-lake"
 
 _DESCRIPTION = """\
 Write some hundred small Parquet files into FOLDER, as a service would that stores sensor readings,
-register them, and show a few queries and the merges that are now due. Takes some seconds.
+register them, and show a few queries and the merges that wait. Then merge them, move the older ones
+to a second layer and delete what is left over, and show what that does to the queries. Takes some
+seconds.
 
 FOLDER may be an earlier demo's, which is made anew; anything else is left alone. The catalog is
 FOLDER's own unless --catalog says otherwise (the environment is not asked); its only table is

@@ -11,8 +11,10 @@ from typing import Any
 
 from gigapi_metadata.cli import output
 from gigapi_metadata.cli.demo_lake import DATABASE, MINUTE, OUTAGES, TABLE, late_file
+from gigapi_metadata.cli.demo_upkeep import COLD, HOT, HOT_FROM
 from gigapi_metadata.cli.output import write
 from gigapi_metadata.cli.plans import due
+from gigapi_metadata.names import dir_of
 from gigapi_metadata.urls import REDIS_SCHEMES, hide
 
 
@@ -26,14 +28,25 @@ def program() -> str:
     return shlex.quote(min(called, os.path.relpath(called), key=len))
 
 
-def tell(result: dict[str, Any], catalog: str | None) -> None:
-    """Print the whole report."""
+def tell_lake(result: dict[str, Any]) -> None:
+    """Print what was written, registered and found."""
     _tell_work(result)
     _tell_queries(result["queries"])
     _tell_late(result["queries"])
     if result["plans"]:
         _tell_plans(result["plans"])
-    _tell_more(result, catalog)
+
+
+def tell_upkeep(result: dict[str, Any]) -> None:
+    """Print how the table was before and after each step of its upkeep."""
+    if result["maintenance"] is None:
+        write("To see what a worker makes of it: pip install 'gigapi-metadata[worker]', and again")
+        write("")
+        return
+    write("What a worker does as time goes by, done at once")
+    _tell_steps(result["maintenance"]["steps"])
+    _tell_meaning(result)
+    _tell_same(result["maintenance"])
 
 
 def _tell_work(result: dict[str, Any]) -> None:
@@ -88,18 +101,70 @@ def _tell_plans(plans: list[dict[str, Any]]) -> None:
     write("")
 
 
-def _tell_more(result: dict[str, Any], catalog: str | None) -> None:
+_STEPS = {"before": "before", "compacted": "merged", "tiered": "moved", "dropped": "deleted"}
+_SHOWN = {"the last ten minutes": "last 10 min", "the whole morning": "whole morning"}
+
+
+def _tell_steps(steps: list[dict[str, Any]]) -> None:
+    """The table: as right-aligned numbers, then where the files are."""
+    rows = [["", "took", "files", "bytes", "on disk", *_SHOWN.values(), "layers"]]
+    for step in steps:
+        times = {query["label"]: query["milliseconds"] for query in step["queries"]}
+        rows.append(
+            [
+                _STEPS[step["step"]],
+                "" if step["step"] == "before" else f"{step['seconds']:.2f} s",
+                f"{step['files']:,}",
+                output.size(step["size_bytes"]),
+                f"{step['on_disk']:,}",
+                *(f"{times[label]:.1f} ms" for label in _SHOWN),
+                ", ".join(f"{name} {files:,}" for name, files in step["layers"].items()),
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *numbers, last in rows:
+        cells = "  ".join(
+            cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True)
+        )
+        write(f"  {first:<{widths[0]}}  {cells}   {last}")
+    write("")
+
+
+def _tell_meaning(result: dict[str, Any]) -> None:
+    since = output.iso(HOT_FROM)[11:16]
+    cold = os.path.join(result["folder"], COLD)
+    write("  merged    each hour's small files into one, sorted by time")
+    write(f"  moved     what begins before {since} to the layer {COLD}, in {cold}/")
+    write("  deleted   what this left behind; a worker first gives readers 30 s to finish")
+    write(
+        "  The two queries are timed from the question to the answer: the catalog finds the files,"
+    )
+    write("  DuckDB reads them.")
+    write("")
+
+
+def _tell_same(upkeep: dict[str, Any]) -> None:
+    """That nothing was lost or doubled, and how that was checked."""
+    steps = upkeep["steps"]
+    answers = sum(len(step["queries"]) for step in steps)
+    write(f"The same {upkeep['rows']:,} rows, now in {output.count(steps[-1]['files'], 'file')}")
+    write(
+        "  After each step every row was read again: neither their number has changed nor the sum"
+    )
+    write(f"  of their hashes, {upkeep['checksum']}. All {answers} answers to queries agree.")
+    write("")
+
+
+def tell_more(result: dict[str, Any], catalog: str | None, layers: str, paths: list[str]) -> None:
     """Commands to copy. A password in the catalog's URL is not repeated."""
-    folder, table = shlex.quote(result["folder"]), f"{DATABASE}.{TABLE}"
+    folder = shlex.quote(result["folder"])
     url = hide(catalog or result["folder"])
     call = f"{program()} --catalog {shlex.quote(url)}"
-    back = OUTAGES[-1].end
-    after, before = output.iso(back - 6 * MINUTE), output.iso(back - 5 * MINUTE)
+    with_layers = f"{call} --layers {shlex.quote('@' + layers)}"
     write("Try next")
-    write(f"  {call} files {table} --after {after} --before {before}")
-    write(f"  {call} show {table} {late_file(OUTAGES[-1]).path}")
-    write(f"  {call} plans {table}")
-    write(f"  {call} scan {folder}")
+    for command in _commands(result, paths):
+        needs_layers = command.startswith(("worker", "scan")) or url.startswith("json:")
+        write(f"  {with_layers if needs_layers else call} {command}")
     write("")
     write("Clean up")
     write(f"  rm -r {folder}")
@@ -109,3 +174,23 @@ def _tell_more(result: dict[str, Any], catalog: str | None) -> None:
         place = f"-u {shlex.quote(url)}" if socket == url else f"-s {shlex.quote(socket)}"
         cli = f"redis-cli {place}"
         write(f"  {cli} --scan --pattern {keys} | xargs {cli} del")
+
+
+def _commands(result: dict[str, Any], paths: list[str]) -> list[str]:
+    """`paths`: the files that there are now, in the order of their data."""
+    table = f"{DATABASE}.{TABLE}"
+    back = OUTAGES[-1].end
+    after, before = output.iso(back - 6 * MINUTE), output.iso(back - 5 * MINUTE)
+    late = late_file(OUTAGES[-1]).path
+    if late not in paths:  # it was merged with the rest of its folder
+        late = next(path for path in paths if dir_of(path) == dir_of(late))
+    commands = [
+        f"files {table} --after {after} --before {before}",
+        f"show {table} {late}",
+        f"plans {table}",
+        f"scan {shlex.quote(result['folder'])} --layer {HOT}",
+    ]
+    if result["maintenance"] is not None:
+        commands.append(f"worker {table} --dry-run")
+        commands.append(f"worker {table} --once  # in a minute: the last file is due to move")
+    return commands

@@ -16,19 +16,21 @@ def can_show() -> bool:
 
 
 @contextmanager
-def progress_bar(total: Callable[[], int]) -> Iterator[Advance]:
-    """A bar over `total()` steps, which is only asked for if the bar is shown."""
-    bar = _rich_bar() if can_show() else None
+def progress_bar(
+    total: Callable[[], int | None], doing: str = "scanning", unit: str = "files"
+) -> Iterator[Advance]:
+    """A bar over `total()` steps (None: nobody knows), which is only asked for if it is shown."""
+    bar = _rich_bar(unit) if can_show() else None
     if bar is None:
         yield lambda steps: None
         return
     with bar:
-        task = bar.add_task("scanning", total=None)
+        task = bar.add_task(doing, total=None)
         bar.update(task, total=total())
         yield lambda steps: bar.advance(task, steps)
 
 
-def _rich_bar() -> Any:
+def _rich_bar(unit: str) -> Any:
     try:
         from rich.console import Console
         from rich.progress import (
@@ -44,7 +46,7 @@ def _rich_bar() -> Any:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("files"),
+        TextColumn(unit),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,

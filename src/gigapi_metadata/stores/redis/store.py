@@ -116,6 +116,9 @@ class RedisStore:
         if plan.kind == "merge":
             job["dir"] = plan.dir
             found_in.append(keys.ready(table, plan.iteration, *of))
+        elif plan.kind == "drop":
+            job["dropped"] = f"{plan.layer}:{plan.paths[0]}"
+            found_in.append(keys.dropping(table))
         reply = yield from self._write(RETRY, table, found_in, job)
         return bool(reply == b"OK")
 

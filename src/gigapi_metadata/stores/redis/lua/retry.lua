@@ -1,9 +1,9 @@
 -- Makes a plan due now that waits, or that was given back with a delay: to the head of the idle list.
 -- Its attempts are forgotten. A plan that somebody holds stays as it is.
 --
--- KEYS[1]  receipt (string)      KEYS[3]  idle list         KEYS[5]  ready (sorted set), of a merge
--- KEYS[2]  processing list       KEYS[4]  attempts (hash)
--- ARGV[1]  MessagePack: token, receipt_s, id, dir? (of a merge)
+-- KEYS[1]  receipt (string)      KEYS[3]  idle list         KEYS[5]  ready (sorted set), of a merge;
+-- KEYS[2]  processing list       KEYS[4]  attempts (hash)            dropping (sorted set), of a drop
+-- ARGV[1]  MessagePack: token, receipt_s, id, dir? (of a merge), dropped? (of a drop: its member of KEYS[5])
 -- Returns  'OK' | 'NO' (not there, or held by somebody)
 
 local job = cmsgpack.unpack(ARGV[1])
@@ -30,8 +30,8 @@ end
 if not item then
   return 'NO'
 end
-if job.dir then
-  redis.call('ZSCORE', KEYS[5], job.dir)
+if job.dir or job.dropped then
+  redis.call('ZCARD', KEYS[5])
 end
 
 local now = server_time()
@@ -43,6 +43,8 @@ if known then
 end
 if job.dir then
   redis.call('ZADD', KEYS[5], 'LT', now, job.dir)
+elseif job.dropped then
+  redis.call('ZREM', KEYS[5], job.dropped) -- the grace is cut short
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return 'OK'
