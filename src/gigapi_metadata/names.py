@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from gigapi_metadata.errors import InvalidName
 
-_NAME = re.compile(r"[^:*?\[\]/\\\x00-\x1f\x7f]+")
+_NAME = re.compile(r"[^:*?\[\]/\\\x00-\x1f\x7f-\x9f]+")
 _SEGMENT = re.compile(r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+")
 
 GIGAPI_MIN_FOLDER = 5

@@ -236,13 +236,23 @@ def _find_time_column(name: str, columns: list[Column], wanted: str | None) -> i
     raise InvalidEntry(f"{name!r} has {missing}; its columns are {shown or 'all nested'}")
 
 
+_UNITS = {
+    1: "nanoseconds",
+    10**3: "microseconds",
+    10**6: "milliseconds",
+    10**9: "seconds",
+    DAY_NS: "days",
+}
+
+
 def _in_nanoseconds(title: str, column: Column, low: int, high: int, unit: int) -> tuple[int, int]:
     """The first and last nanosecond that a column's smallest and largest value cover."""
     for value in (low, high):
         if not INT64_MIN <= value * unit <= INT64_MAX:
             raise InvalidEntry(
-                f"{title} holds {value} x {unit} nanoseconds, outside the years 1677 to 2262 that "
-                "the catalog covers; correct the value or write a null"
+                f"{title} holds a time {value} {_UNITS.get(unit, f'times {unit} nanoseconds')} "
+                "from 1970, outside the years 1677 to 2262 that the catalog covers; correct the "
+                "value or write a null"
             )
     last = high * unit
     if column.kind == DATE:  # all of the last day, or what int64 has of it

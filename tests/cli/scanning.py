@@ -10,7 +10,7 @@ from conftest import Cli
 DATA = Path("lake/db/t/data")
 SUMMARY_FIELDS = [
     "found", "registered", "updated", "unchanged", "leaving", "pruned", "vanished", "bad",
-    "prune_refused", "tables", "dry_run", "seconds", "files_per_second",
+    "prune_refused", "outside", "tables", "dry_run", "seconds", "files_per_second",
 ]  # fmt: skip
 
 

@@ -149,14 +149,20 @@ def check_options(top: Parser, argv: list[str]) -> None:
     """Refuse an option that no command has: argparse takes its value for the command's name."""
     parsers = [top, *top.commands.choices.values()]
     known = {flag for parser in parsers for flag in parser._option_string_actions}
+    current = top  # whose options may stand here
+    is_value = False
     for word in argv:
         flag = word.partition("=")[0]
         if word == "--":
             return
+        if current is top and not is_value and word in top.commands.choices:
+            current = top.commands.choices[word]
+        option = top._option_string_actions.get(word)
+        is_value = option is not None and option.nargs is None
         if word.startswith("--") and flag not in known:
             from difflib import get_close_matches
 
-            similar = get_close_matches(flag, sorted(known), 1)
+            similar = get_close_matches(flag, sorted(current._option_string_actions), 1)
             hint = f"did you mean {similar[0]}?" if similar else f"see {top.prog} --help"
             raise WrongUsage(f"{flag} is no option; {hint}")
 

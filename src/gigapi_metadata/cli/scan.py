@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scan ROOT."""
-    from gigapi_metadata.scan import Tree, scan_table
+    from gigapi_metadata.scan import Tree, scan_table, strays_below
 
     started = time.perf_counter()
     if "://" in args.root:
@@ -82,7 +82,14 @@ def run(args: argparse.Namespace) -> int:
                 scan_table(catalog.table(each.database, each.table), each.folder, options, advance)
                 for each in tables
             ]
-    summary = summarize(reports, bad, args.dry_run, time.perf_counter() - started)
+        if args.table is None:
+            gone = [
+                scan_table(catalog.table(each.database, each.table), each.folder, options)
+                for each in _gone(catalog, args.root, tables)
+            ]
+            reports += [report for report in gone if report.vanished]
+    outside = strays_below(args.root) if args.table is None else 0
+    summary = summarize(reports, bad, args.dry_run, time.perf_counter() - started, outside)
     if args.json:
         output.write_json(summary)
     else:
@@ -104,6 +111,22 @@ def _tables(args: argparse.Namespace) -> tuple[list[TableFolder], list[BadFile]]
         return [TableFolder(*name, Path(args.root))], []
     tables, faults = tables_below(args.root)
     return tables, [BadFile(*fault) for fault in faults]
+
+
+def _gone(catalog: Catalog, root: str, tables: list[TableFolder]) -> list[TableFolder]:
+    """The tables of the catalog of which not even the data folder is there."""
+    from pathlib import Path
+
+    from gigapi_metadata.scan import TableFolder, Tree
+
+    there = {(each.database, each.table) for each in tables}
+    named = [
+        TableFolder(database, table, Path(root, database, table, "data"))
+        for database in catalog.databases()
+        for table in catalog.tables(database)
+        if (database, table) not in there
+    ]
+    return [each for each in named if Tree(each.folder).is_gone("")]
 
 
 def _options(args: argparse.Namespace, catalog: Catalog) -> ScanOptions:
@@ -140,7 +163,11 @@ _COUNTS = ("found", "registered", "updated", "unchanged", "leaving", "pruned")
 
 
 def summarize(
-    reports: list[TableReport], bad: list[BadFile], dry_run: bool, seconds: float
+    reports: list[TableReport],
+    bad: list[BadFile],
+    dry_run: bool,
+    seconds: float,
+    outside: int = 0,
 ) -> dict[str, Any]:
     """The whole scan as JSON has it."""
     tables = [
@@ -159,6 +186,7 @@ def summarize(
         "bad": [_bad_object(None, None, fault) for fault in bad]
         + [_bad_object(each.database, each.table, fault) for each in reports for fault in each.bad],
         "prune_refused": any(each.prune_refused for each in reports),
+        "outside": outside,
         "tables": tables,
         "dry_run": dry_run,
         "seconds": round(seconds, 3),
@@ -198,9 +226,20 @@ def _write_text(summary: dict[str, Any]) -> None:
             output.write(f"  {label:<11} {number:>9,}" + (f"  {remark}" if remark else ""))
     _list("vanished", [f"{each['database']}.{each['table']} {each['path']}" for each in vanished])
     _list("bad", [_bad_line(each) for each in bad])
+    if outside := summary["outside"]:
+        lie, were = ("lies", "was") if outside == 1 else ("lie", "were")
+        output.note(
+            f"{output.count(outside, 'Parquet file')} {lie} outside <db>/<table>/data and {were} "
+            "not registered"
+        )
 
 
 def _vanished_remark(summary: dict[str, Any]) -> str:
+    if summary["prune_refused"] and summary["pruned"]:
+        return (
+            f"{summary['pruned']:,} removed from the catalog; NOT the others: their table has no "
+            "file at all, is its storage mounted?"
+        )
     if summary["prune_refused"]:
         return "NOT removed: there is no file at all, is the storage mounted?"
     if summary["pruned"]:

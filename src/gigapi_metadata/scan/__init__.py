@@ -5,7 +5,7 @@ the catalog and adds what is new. For a service that writes files, `Index.batch`
 """
 
 from gigapi_metadata.scan.register import BadFile, ScanOptions, TableReport, scan_table
-from gigapi_metadata.scan.walk import TableFolder, Tree, tables_below
+from gigapi_metadata.scan.walk import TableFolder, Tree, strays_below, tables_below
 
 __all__ = [
     "BadFile",
@@ -14,5 +14,6 @@ __all__ = [
     "TableReport",
     "Tree",
     "scan_table",
+    "strays_below",
     "tables_below",
 ]

@@ -135,7 +135,9 @@ class _Scan:
         # Days of which no file is left.
         for group in sorted({dir.partition("/")[0] for dir in self.index.paths()} - groups):
             self._note_vanished(self._entries(group))
-        self.report.bad += [BadFile(*fault) for fault in self.tree.faults]
+        # That there is no root at all is no fault: all that the catalog has of it has vanished.
+        faults = [fault for fault in self.tree.faults if fault.path or not self.tree.is_gone("")]
+        self.report.bad += [BadFile(*fault) for fault in faults]
         self.report.vanished = list(self._vanished)
         if self.options.prune and not self.options.dry_run:
             self._prune()

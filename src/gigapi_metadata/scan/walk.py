@@ -167,6 +167,20 @@ def tables_below(root: str | os.PathLike[str]) -> tuple[list[TableFolder], list[
     return tables, faults
 
 
+def strays_below(root: str | os.PathLike[str]) -> int:
+    """How many Parquet files of a lake lie outside of `<root>/<database>/<table>/data`."""
+    number = 0
+    for folder, folders, files in os.walk(root):  # passes over links, and what can't be listed
+        depth = len(Path(folder).relative_to(root).parts)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(_PASSED_OVER) and (depth, name) != (2, "data")
+        ]
+        number += sum(name.endswith(SUFFIX) and not name.startswith(_PASSED_OVER) for name in files)
+    return number
+
+
 def _reason(fault: Exception) -> str:
     return f"can't be read: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -90,15 +91,17 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     Raises:
         InvalidConfiguration: another scheme, a database that is no number, an unknown option.
     """
-    shown = hide(url) if isinstance(url, str) else repr(url)
-    if isinstance(url, str) and (has_bad_port(url) or "@" in _after_host(url)):
+    if not isinstance(url, str):
+        raise InvalidConfiguration(f"a Redis URL is text, not {type(url).__name__}")
+    shown = hide(url)
+    if has_bad_port(url) or "@" in _after_host(url):
         # What follows may be a part of the password: none of it is shown.
         raise InvalidConfiguration(
             f"{shown}: the port is no number; a password is percent-encoded (/ as %2F, @ as %40)"
         )
     try:
         parts = urlsplit(url)
-        scheme = _SCHEMES[parts.scheme]
+        scheme = _SCHEMES[url.partition(":")[0].lower()]
         options = dict(
             parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         )
@@ -117,6 +120,7 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     database = options.get("db", "" if scheme == "unix" else unquote(parts.path).strip("/"))
     if database and not (database.isdecimal() and database.isascii()):
         raise InvalidConfiguration(f"{shown}: the database must be a number, not {database!r}")
+    _check_options(shown, scheme, options)
     settings: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -138,6 +142,19 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         if checks == "none":
             settings["ssl_check_hostname"] = False
     return scheme + url[len(parts.scheme) :], settings
+
+
+def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
+    """Refuse values that redis-py takes and then does not work with."""
+    for name in ("socket_timeout", "socket_connect_timeout", "max_connections"):
+        if not re.fullmatch(r"[0-9]*\.?[0-9]*", options.get(name, "1")) or (
+            float(options.get(name, "1") or 0) <= 0
+        ):
+            raise InvalidConfiguration(f"{shown}: {name} must be a number above 0")
+    if options.get("protocol", "2") not in ("2", "3"):
+        raise InvalidConfiguration(f"{shown}: protocol must be 2 or 3")
+    if scheme != "rediss" and any(name.startswith("ssl_") for name in options):
+        raise InvalidConfiguration(f"{shown}: ssl_ options are for rediss:// and valkeys://")
 
 
 def _after_host(url: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
@@ -57,6 +58,8 @@ class SQLiteConnection:
         if synchronous not in ("NORMAL", "FULL"):
             raise InvalidConfiguration(f"synchronous must be NORMAL or FULL, not {synchronous!r}")
         text = os.fspath(path)
+        if not isinstance(text, str):
+            raise InvalidConfiguration(f"a catalog's path is text or a Path, not {path!r}")
         if not text or text == ":memory:" or text.startswith("file:"):
             raise InvalidConfiguration(
                 f"{text!r} can't be a catalog: give the path of a file, which processes can share"
@@ -65,6 +68,7 @@ class SQLiteConnection:
         self._synchronous = synchronous
         self._pid = os.getpid()
         self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -79,7 +83,8 @@ class SQLiteConnection:
             try:
                 return _in_transaction(connection, request)
             finally:
-                if connection.in_transaction:
+                # Closed meanwhile: by whoever did not wait for this transaction to end.
+                if connection.in_transaction or self._closed:
                     connection.close()
                 else:
                     self._idle.append(connection)
@@ -87,7 +92,8 @@ class SQLiteConnection:
             raise self._mapped(error) from error
 
     def close(self) -> None:
-        """Close all connections. May be called again."""
+        """Close all connections. May be called again. Used later, it opens the file each time."""
+        self._closed = True
         while self._idle and self._pid == os.getpid():
             self._idle.popleft().close()
 
@@ -167,7 +173,7 @@ class SQLiteConnection:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make an empty file a catalog, unless another process has done so."""
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             if not self._is_catalog(connection):
@@ -240,6 +246,19 @@ def _in_transaction(connection: sqlite3.Connection, request: Transaction) -> Any
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite's own timeout does not count for this pragma when another connection is writing."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _create(connection: sqlite3.Connection) -> None:
