@@ -54,5 +54,5 @@ demo: $(STAMP) ## see it work: fill a small lake, merge it, query it
 	$(BIN)/gigapi-metadata demo
 
 clean: ## remove .venv and everything else that was generated
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) demo-lake build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
