@@ -58,6 +58,11 @@ def parse(url: str | os.PathLike[str]) -> Target:
         raise InvalidConfiguration("the catalog's URL is empty")
     scheme, found, rest = text.partition("://")
     if not found:
+        word, colon, _ = text.partition(":")
+        if colon and word in ("", "sqlite", "json", *REDIS_SCHEMES):
+            raise InvalidConfiguration(
+                f"{text!r} is no path and no URL; write {word or 'sqlite'}://… or ./{text}"
+            )
         path = Path(text)
         is_file = path.is_file() or (path.suffix in _FILE_SUFFIXES and not path.is_dir())
         return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
@@ -71,6 +76,18 @@ def parse(url: str | os.PathLike[str]) -> Target:
         f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
         "sqlite:///, json:/// or the path of a folder"
     )
+
+
+def check_url(url: str) -> None:
+    """Refuse what `connect` would refuse. Connects to nothing.
+
+    Raises:
+        InvalidConfiguration: as `connect`.
+    """
+    if parse(url).module == "redis":
+        from gigapi_metadata.stores.redis.connection import parse_url
+
+        parse_url(url)
 
 
 def _file_of(url: str, rest: str) -> str:

@@ -83,8 +83,15 @@ def configured_url(found: Settings) -> str:
     Raises:
         WrongUsage: they say half of it.
     """
+    from gigapi_metadata.catalog import check_url
+
     with _as_wrong_usage():
-        return found.catalog_url(default="")
+        url = found.catalog_url(default="")
+    if url:
+        source = found.catalog_source()
+        with _as_wrong_usage(_CATALOG if source == "argument" else source):
+            check_url(url)
+    return url
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import msgspec
 from gigapi_metadata.catalog import Catalog
 from gigapi_metadata.copying.comparing import same
 from gigapi_metadata.copying.reading import days_of, entries_of
+from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry, QueuedPlan, check_entry
 from gigapi_metadata.names import day_of, dir_of
@@ -87,7 +88,11 @@ class _Target:
     def add(self, entries: Sequence[IndexEntry], dry_run: bool) -> None:
         new = {entry.path: entry for entry in entries}
         for entry in new.values():
-            check_entry(entry, self.index.database, self.index.table)
+            try:
+                check_entry(entry, self.index.database, self.index.table)
+            except InvalidEntry as fault:
+                name = f"{self.index.database}.{self.index.table}"
+                raise InvalidEntry(f"{name}: {fault}; remove it there, or mend it") from fault
         changed = [entry for entry in new.values() if not self._is_there(entry)]
         if changed and not dry_run:
             self.index.import_entries(changed)

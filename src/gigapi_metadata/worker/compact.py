@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ def compact(
     options: Options | None = None,
     report: Callable[[Outcome], None] = lambda outcome: None,
     started: Callable[[Worker], None] = lambda worker: None,
+    now: Callable[[], float] = time.time,
 ) -> list[Outcome]:
     """Merge what waits to be merged, level by level, without waiting for timeouts.
 
@@ -49,7 +51,8 @@ def compact(
     tried: set[str] = set()
     while True:
         plans = [plan for plan in _mergeable(index, levels, window) if plan.id not in tried]
-        hurried = [plan.id for plan in plans if index.retry(plan)]
+        # A plan whose worker died is due as it is, once its lease has run out.
+        hurried = [plan.id for plan in plans if index.retry(plan) or plan.due_s <= now()]
         if not hurried:
             return outcomes
         tried.update(hurried)
