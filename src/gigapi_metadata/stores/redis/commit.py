@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,29 +24,41 @@ from gigapi_metadata.stores.redis.queues import queue_of
 
 Job = dict[str, Any]
 
+CELL_FILES = 512
+"""How many files one part of a batch lists in a cell of the time index."""
 
-def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job]:
-    """KEYS (but for the receipt, which comes first) and the job of commit.lua."""
+_RECORD_HEAD = struct.Struct("<ddH")
+_record_head = _RECORD_HEAD.pack
+RECORD_HEAD_BYTES = _RECORD_HEAD.size
+
+
+def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job, bytes]:
+    """KEYS (but for the receipt, which comes first), the job and the records of commit.lua."""
     declared = _Keys(
         keys.folders(table),
         keys.ended(table),
         keys.attempts(table),
         keys.targets(table),
         keys.dropping(table),
-        keys.days(table),
+        keys.cells(table),
+        keys.state(table),
+        keys.indexed(table),
+        keys.noted(table),
     )
+    records: list[bytes] = []
     job: Job = {
         "seed": new_id(),
         "database": table.database,
         "table": table.table,
         "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
+        "cell_prefix": keys.cell(table, ""),
         "grace_s": rules.drop_grace_s,
-        "groups": _groups(declared, table, change.add, rules),
+        "groups": _groups(declared, table, change.add, rules, records),
         "removals": _removals(declared, table, change.remove),
     }
     if change.ends is not None:
         job["ends"] = _ends(declared, table, change.ends, change.completes)
-    return declared.names, job
+    return declared.names, job, b"".join(records)
 
 
 class _Keys:
@@ -82,7 +95,11 @@ def _ends(declared: _Keys, table: TableRef, plan: Plan, completes: bool) -> Job:
 
 
 def _groups(
-    declared: _Keys, table: TableRef, entries: Sequence[IndexEntry], rules: Rules
+    declared: _Keys,
+    table: TableRef,
+    entries: Sequence[IndexEntry],
+    rules: Rules,
+    records: list[bytes],
 ) -> list[Job]:
     groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
     for entry in entries:
@@ -93,7 +110,9 @@ def _groups(
             groups[place] = [entry]
         else:
             group.append(entry)
-    return [_group(declared, table, place, group, rules) for place, group in groups.items()]
+    return [
+        _group(declared, table, place, group, rules, records) for place, group in groups.items()
+    ]
 
 
 def _group(
@@ -102,6 +121,7 @@ def _group(
     place: tuple[str, str, str, int],
     entries: Sequence[IndexEntry],
     rules: Rules,
+    records: list[bytes],
 ) -> Job:
     dir, layer, writer_id, iteration = place
     # As text, for Lua's MessagePack does not know byte strings.
@@ -111,7 +131,9 @@ def _group(
     job: Job = {
         "files": declared.index(keys.files(table, day_of(dir))),
         "dir": dir,
+        "place": f"{layer}:{writer_id}",
         "entries": documents_of,
+        "parts": _parts(dir, entries, records),
     }
     queue = rules.queue_for(layer, iteration)
     if isinstance(queue, MergeQueue):
@@ -127,6 +149,30 @@ def _group(
         job["queue"] = declared.index(keys.idle(name))
         job["items"] = [_move_item(entry, queue) for entry in entries]
     return job
+
+
+def _parts(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) -> list[float]:
+    """The records of a dir's files go to `records`; how they are to be spread over cells comes
+    back, four numbers a part: bytes, files, min_time, max_time (lua/index.lua)."""
+    parts: list[float] = []
+    if len(entries) > CELL_FILES:
+        # Cells that are short in time are skipped by more queries.
+        entries = sorted(entries, key=lambda entry: entry.min_time)
+    name_at = len(dir) + 1
+    for first in range(0, len(entries), CELL_FILES):
+        part = entries[first : first + CELL_FILES]
+        size = 0
+        for entry in part:
+            name = entry.path[name_at:].encode()
+            records.append(_record_head(entry.min_time, entry.max_time, len(name)) + name)
+            size += RECORD_HEAD_BYTES + len(name)
+        parts += (
+            size,
+            len(part),
+            float(min(entry.min_time for entry in part)),
+            float(max(entry.max_time for entry in part)),
+        )
+    return parts
 
 
 def _removals(declared: _Keys, table: TableRef, paths: Sequence[str]) -> list[Job]:

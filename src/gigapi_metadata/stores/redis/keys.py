@@ -54,9 +54,29 @@ def ended(table: TableRef) -> str:
     return f"{OWN}:ended:{table.database}:{table.table}"
 
 
-def days(table: TableRef) -> str:
-    """Set: the days that files were added in."""
-    return f"{OWN}:days:{table.database}:{table.table}"
+def cells(table: TableRef) -> str:
+    """Sorted set: the cells of the time index, by class and first second (lua/index.lua)."""
+    return f"{OWN}:cells:{table.database}:{table.table}"
+
+
+def cell(table: TableRef, member: str) -> str:
+    """String: the records of one cell. `member` is its name in `cells`: `{n}:{dir}`."""
+    return f"{OWN}:cell:{table.database}:{table.table}:{member}"
+
+
+def state(table: TableRef) -> str:
+    """Hash: dir -> what the time index knows of it, packed."""
+    return f"{OWN}:state:{table.database}:{table.table}"
+
+
+def indexed(table: TableRef) -> str:
+    """Hash: day -> how many of its files the time index lists; `/cells` and `/folders`."""
+    return f"{OWN}:indexed:{table.database}:{table.table}"
+
+
+def noted(table: TableRef) -> str:
+    """Hash: `{layer}:{writer}` -> id of the last item of that drop queue that is accounted for."""
+    return f"{OWN}:noted:{table.database}:{table.table}"
 
 
 def ready(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:

@@ -1,7 +1,7 @@
 """The Lua scripts, and a call of one as a request.
 
 Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply; `lib.lua` is
-put before each. A script is called by its hash; a server that does not know it (restarted, flushed,
+put before each, `index.lua` too where the time index is read or kept. A script is called by its hash; a server that does not know it (restarted, flushed,
 failed over) is sent the source instead, which makes it known.
 """
 
@@ -16,41 +16,53 @@ import msgspec
 
 
 class Script:
-    """One script: its source with the shared part before it, and the hash that names it."""
+    """One script: its source with the shared parts before it, and the hash that names it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, shared: Sequence[str] = ("lib",), writes: bool = True) -> None:
         folder = files(__package__).joinpath("lua")
-        parts = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("lib", name))
+        parts = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (*shared, name))
         self.name = name
+        self.writes = writes
         self.source = "\n".join(parts)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-COMMIT = Script("commit")
+_INDEXED = ("lib", "index")
+
+COMMIT = Script("commit", shared=_INDEXED)
+SELECT = Script("select", shared=_INDEXED, writes=False)
+MEND = Script("mend", shared=(*_INDEXED, "times"))
+FILTER = Script("filter", shared=("lib", "times"), writes=False)
 LEASE = Script("lease")
 RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
-ALL = (COMMIT, LEASE, RENEW, RELEASE, RETRY, IMPORT)
+ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT)
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A script call: one request. Safe to send again, for every script leaves a receipt.
+    """A script call: one request. Safe to send again: a script that writes leaves a receipt, or
+    does nothing new when it is repeated.
 
-    `job` is all of ARGV: one MessagePack map.
+    `job` is ARGV: one MessagePack map, for a commit followed by the records of its files.
     """
 
     script: Script
     keys: Sequence[str]
     job: bytes
+    records: bytes = b""
 
-    writes = True
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.script.writes
 
     def send(self, client: Any, *, unknown_script: bool = False) -> Any:
         """Send it through a redis-py client: the reply, or an awaitable of it."""
         head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        return client.execute_command(*head, len(self.keys), *self.keys, self.job)
+        arguments = (self.job, self.records) if self.records else (self.job,)
+        return client.execute_command(*head, len(self.keys), *self.keys, *arguments)
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from gigapi_metadata.stores.redis.commit import commit_job
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
+from gigapi_metadata.stores.redis.reading import mend, select
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -50,15 +51,16 @@ SCAN_COUNT = 1000
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
-DAYS_AT_ONCE = 16
-"""How many days' files one round trip fetches."""
-
 
 class RedisStore:
-    """Answers for every table of one Redis database. Holds no connection, only receipts."""
+    """Answers for every table of one Redis database. Holds no connection, only receipts.
 
-    def __init__(self, receipts: Receipts) -> None:
+    shared: others write to the tables all the time, so the time index is not used.
+    """
+
+    def __init__(self, receipts: Receipts, *, shared: bool = False) -> None:
         self._receipts = receipts
+        self._shared = shared
 
     def check_path(self, path: str) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -68,8 +70,8 @@ class RedisStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
-        script_keys, job = commit_job(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, script_keys, job)
+        script_keys, job, records = commit_job(table, change, rules)
+        outcome, *missing = yield from self._write(COMMIT, table, script_keys, job, records)
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -162,13 +164,18 @@ class RedisStore:
         return None if reply is None else plan_from(table, queue, reply)
 
     def _write(
-        self, script: Script, table: TableRef, script_keys: Sequence[str], job: dict[str, Any]
+        self,
+        script: Script,
+        table: TableRef,
+        script_keys: Sequence[str],
+        job: dict[str, Any],
+        records: bytes = b"",
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
         with self._receipts.slot() as (client, slot, token):
             job["token"], job["receipt_s"] = token, RECEIPT_S
             receipt = keys.receipt(table, client, slot)
-            return (yield Call(script, [receipt, *script_keys], _pack(job)))
+            return (yield Call(script, [receipt, *script_keys], _pack(job), records))
 
     # Reading
 
@@ -179,27 +186,14 @@ class RedisStore:
         return None if document is None else documents.decode(document, key)
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
-        """See `Store.select`. Reads every day that `folder` leaves open, for no folder's name says
-        what its files cover."""
-        dirs, known = yield Pipeline(
-            [("HKEYS", keys.folders(table)), ("SMEMBERS", keys.days(table))]
-        )
-        # GigAPI can lose count of a folder and then lists it no more; its day was noted by us.
-        days = sorted({day_of(dir.decode()) for dir in dirs} | {day.decode() for day in known})
-        if selection.folder:
-            first, slash, _ = selection.folder.partition("/")
-            days = [day for day in days if (day == first if slash else day.startswith(first))]
-        entries: list[IndexEntry] = []
-        matches = selection.matches
-        for start in range(0, len(days), DAYS_AT_ONCE):
-            day_keys = [keys.files(table, day) for day in days[start : start + DAYS_AT_ONCE]]
-            for key, found in zip(
-                day_keys, (yield Pipeline([("HVALS", key) for key in day_keys])), strict=True
-            ):
-                decoded = (documents.decode(document, key) for document in found)
-                entries.extend(entry for entry in decoded if matches(entry))
+        """See `Store.select`. Through the time index, or from the hashes (reading.py)."""
+        entries = yield from select(table, selection, shared=self._shared)
         entries.sort(key=lambda entry: (entry.min_time, entry.path))
         return entries
+
+    def reindex(self, table: TableRef) -> Steps[None]:
+        """Make the time index of `table` anew. Safe at any time; others see no difference."""
+        yield from mend(table, anew=True)
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""

@@ -3,8 +3,9 @@
 --
 -- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
 -- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
--- KEYS[6]  dropping  (sorted set)  KEYS[7]  days      (set)
--- KEYS[8…] files hashes, queue lists, ready sets: by index below
+-- KEYS[6]  dropping  (sorted set)  KEYS[7]  cells     (sorted set)
+-- KEYS[8]  state     (hash)        KEYS[9]  indexed   (hash)     KEYS[10] noted    (hash)
+-- KEYS[11…] files hashes, queue lists, ready sets: by index below
 -- ARGV[1]  MessagePack (one argument, because Redis takes each apart by itself):
 --   token, receipt_s        the receipt and how long to keep it
 --   seed                    random; the ids made here are drawn from it
@@ -12,14 +13,19 @@
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
 --                           `done` there means that it was done before; `dropped` is a member of KEYS[6] or ''
---   groups                  [{files, dir, entries, queue?, ...}], all entries of a group being of one dir and
---                           queue: entries [path, document, path, document, ...]; files, queue: indices in KEYS
+--   cell_prefix             of the keys of the time index's cells (index.lua)
+--   groups                  [{files, dir, place, entries, parts, queue?, ...}], all entries of a group being of one
+--                           dir and queue: entries [path, document, path, document, ...]; files, queue: indices in
+--                           KEYS; place: `layer:writer`; parts [bytes, files, min_time, max_time, ...]: the
+--                           group's records, which stand in ARGV[2] one group after the other
 --                           merge queue: max_size, timeout_s, sizes [...], ready (index), quoted: a path holds a '"'
 --                           move queue: items [...]
 --   removals                [{files, dir, paths}]
+-- ARGV[2]  the records of the time index
 -- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
 --
--- Drop queues follow from the stored documents, so they can't be declared; they lie beside the rest.
+-- Drop queues follow from the stored documents, and cells from the state of the index, so they can't be
+-- declared; they lie beside the rest.
 
 local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
@@ -76,21 +82,29 @@ local function open_plan(key)
   }
 end
 
--- Which entries of a group are new, as indices.
-local function new_of(group)
-  local files, entries, new = KEYS[group.files], group.entries, {}
+-- What a group does to its dir: how many of its files are new there, which names were there before, and
+-- which are new for planning, as indices: a file that comes back in another layer is planned anew.
+local function sort_out(group)
+  local files, entries, planned = KEYS[group.files], group.entries, {}
+  group.new, group.planned = #entries / 2, planned
   if redis.call('HLEN', files) == 0 then
-    for index = 1, #entries / 2 do
-      new[index] = index
+    for index = 1, group.new do
+      planned[index] = index
     end
-  else
-    for at = 1, #entries, 2 do
-      if redis.call('HEXISTS', files, entries[at]) == 0 then
-        new[#new + 1] = (at + 1) / 2
-      end
+    return
+  end
+  local layer, cut = string.match(group.place, '^[^:]*'), #group.dir + 2
+  for at = 1, #entries, 2 do
+    local stored = redis.call('HGET', files, entries[at])
+    if stored then
+      group.new = group.new - 1
+      group.again = group.again or {}
+      group.again[string.sub(entries[at], cut)] = true
+    end
+    if not stored or place_of(stored) ~= layer then
+      planned[#planned + 1] = (at + 1) / 2
     end
   end
-  return new
 end
 
 -- The items to append to a merge queue for its new files, and what its last one becomes: a file goes
@@ -123,6 +137,9 @@ local function merge_items(group, new)
   return items, last
 end
 
+local index = open_index({ cells = KEYS[7], state = KEYS[8], indexed = KEYS[9] }, job.cell_prefix)
+redis.call('ZCARD', KEYS[7])
+
 local function count_of(dir)
   local text = redis.call('HGET', KEYS[2], dir) or '0'
   if not string.match(text, '^%-?%d+$') or #text > 15 then
@@ -132,8 +149,11 @@ local function count_of(dir)
 end
 
 for _, group in ipairs(job.groups) do
-  local new = new_of(group)
-  group.new = #new
+  sort_out(group)
+  local new = group.planned
+  -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
+  redis.call('HEXISTS', KEYS[10], group.place)
+  index:state(group.dir)
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
   group.below = math.min(count_of(group.dir), 0)
   if group.sizes then
@@ -162,8 +182,7 @@ for _, removal in ipairs(job.removals) do
         return { 'GONE', path }
       end
       local key = job.drop_prefix .. layer .. ':' .. writer .. ':idle'
-      redis.call('LLEN', key)
-      drops[#drops + 1] = { key = key, field = layer .. ':' .. path, item = '{"id":"' .. draw_id() .. '"'
+      drops[#drops + 1] = { key = key, place = layer .. ':' .. writer, field = layer .. ':' .. path, item = '{"id":"' .. draw_id() .. '"'
         .. string.format(',"time_s":%.0f', now + job.grace_s)
         .. ',"writer_id":' .. cjson.encode(writer) .. ',"database":' .. cjson.encode(job.database)
         .. ',"table":' .. cjson.encode(job.table) .. ',"layer":' .. cjson.encode(layer)
@@ -174,11 +193,22 @@ for _, removal in ipairs(job.removals) do
   end
   removal.paths = paths
   count_of(removal.dir)
+  index:state(removal.dir)
+end
+-- Whether a drop queue ends with what we put there: else a foreign removal is still to be noticed.
+local accounted = {}
+for _, drop in ipairs(drops) do
+  if accounted[drop.place] == nil then
+    local last = redis.call('LINDEX', drop.key, -1)
+    local noted = redis.call('HGET', KEYS[10], drop.place)
+    accounted[drop.place] = not last or noted == id_of(last)
+  end
 end
 redis.call('HLEN', KEYS[4])
 redis.call('HLEN', KEYS[5])
 redis.call('ZCARD', KEYS[6])
-redis.call('SCARD', KEYS[7])
+redis.call('HLEN', KEYS[9])
+local folders = redis.call('HLEN', KEYS[2])
 
 -- 2. Write.
 
@@ -189,15 +219,32 @@ local function in_chunks(command, key, values)
   end
 end
 
-local mended = {}
+-- Lists a group's files in the index. Its records begin behind `at` in ARGV[2]; returns where they end.
+local function list_files(group, at)
+  if group.again then
+    index:remove(group.dir, group.again)
+  end
+  local parts = group.parts
+  for part = 1, #parts, 4 do
+    local stop = at + parts[part]
+    index:add(group.dir, string.sub(ARGV[2], at + 1, stop), parts[part + 1], parts[part + 2], parts[part + 3])
+    at = stop
+  end
+  return at
+end
+
+local mended, at = {}, 0
 for _, group in ipairs(job.groups) do
   in_chunks('HSET', KEYS[group.files], group.entries)
   if group.new > 0 then
     local below = mended[group.dir] and 0 or group.below
-    redis.call('HINCRBY', KEYS[2], group.dir, group.new - below)
+    local added = group.new - below
+    local after = redis.call('HINCRBY', KEYS[2], group.dir, added)
+    index:recount(group.dir, after - added, after)
     mended[group.dir] = true
-    redis.call('SADD', KEYS[7], string.match(group.dir, '^[^/]*'))
   end
+  redis.call('HSETNX', KEYS[10], group.place, '')
+  at = list_files(group, at)
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)
   end
@@ -225,23 +272,37 @@ end
 for _, removal in ipairs(job.removals) do
   in_chunks('HDEL', KEYS[removal.files], removal.paths)
   local count = #removal.paths
-  if count > 0 and (redis.call('HINCRBY', KEYS[2], removal.dir, -count) <= 0
-      or redis.call('HLEN', KEYS[removal.files]) == 0) then
-    local left = files_in(KEYS[removal.files], removal.dir)
-    if left > 0 then
-      redis.call('HSET', KEYS[2], removal.dir, left)
-    else
-      redis.call('HDEL', KEYS[2], removal.dir)
+  if count > 0 then
+    local left = redis.call('HINCRBY', KEYS[2], removal.dir, -count)
+    local before = left + count
+    if left <= 0 or redis.call('HLEN', KEYS[removal.files]) == 0 then
+      left = files_in(KEYS[removal.files], removal.dir)
+      if left > 0 then
+        redis.call('HSET', KEYS[2], removal.dir, left)
+      else
+        redis.call('HDEL', KEYS[2], removal.dir)
+      end
     end
+    index:recount(removal.dir, before, left)
+    local names = {}
+    for _, path in ipairs(removal.paths) do
+      names[string.sub(path, #removal.dir + 2)] = true
+    end
+    index:remove(removal.dir, names)
   end
 end
 for _, drop in ipairs(drops) do
   redis.call('RPUSH', drop.key, drop.item)
+  if accounted[drop.place] then
+    redis.call('HSET', KEYS[10], drop.place, id_of(drop.item))
+  end
   redis.call('ZADD', KEYS[6], now + job.grace_s, drop.field)
 end
 if #drops > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 end
+
+index:finish(redis.call('HLEN', KEYS[2]) - folders)
 
 if ends then
   redis.call('LREM', KEYS[ends.list], 1, ending)

@@ -1,0 +1,154 @@
+"""Which files overlap a window: through the time index, or from the `files:` hashes.
+
+The index is believed only while nothing shows that somebody else has written (lua/select.lua). When
+something does, it is mended and asked again; where that can't be - it may not be written to, or
+others write faster than it is mended - the hashes answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gigapi_metadata.errors import StoreError, Unavailable
+from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.names import day_of
+from gigapi_metadata.stores.base import Selection, Steps, TableRef
+from gigapi_metadata.stores.redis import documents, keys
+from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Pipeline
+from gigapi_metadata.timerange import Window
+
+DAYS_AT_ONCE = 16
+"""How many days' files one round trip fetches."""
+
+SAMPLE = 256
+"""How many folders, and days, away from the window a query checks for foreign changes."""
+
+MOST_FILES = 20_000
+"""How many files a query has the server look up in one go; beyond, days are read whole."""
+
+MEND_FILES = 20_000
+"""After how many files a call that mends the index lets others go first."""
+
+MENDINGS = 3
+"""How often a query mends the index before it turns to the hashes."""
+
+_EVERYTHING = Window()
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def select(table: TableRef, selection: Selection, *, shared: bool) -> Steps[list[IndexEntry]]:
+    """Every entry that matches, in no order. A day is seen at one moment."""
+    if selection.window == _EVERYTHING:
+        return (yield from _whole_days(table, selection, (yield from days(table, selection))))
+    if shared:
+        return (yield from _filtered(table, selection))
+    for _ in range(MENDINGS):
+        outcome, *found = yield from _ask(table, selection)
+        if outcome == b"OK":
+            return _decoded(table, selection, found)
+        if outcome == b"MANY":
+            there = sorted(day.decode() for day in found)
+            return (yield from _whole_days(table, selection, there))
+        try:
+            yield from mend(table)
+        except Unavailable:
+            raise
+        except StoreError:
+            break  # A user who may only read, or a replica.
+    return (yield from _filtered(table, selection))
+
+
+def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
+    """The days that hold files, as far as `selection.folder` leaves them open, sorted."""
+    dirs, known = yield Pipeline([("HKEYS", keys.folders(table)), ("HKEYS", keys.indexed(table))])
+    # GigAPI can lose count of a folder and then lists it no more; its day is known by the index.
+    found = {day_of(dir.decode()) for dir in dirs} | {day.decode() for day in known}
+    first, slash, _ = selection.folder.partition("/")
+    return sorted(
+        day
+        for day in found
+        if not day.startswith("/") and (day == first if slash else day.startswith(first))
+    )
+
+
+def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
+    """Bring the time index up to what is stored; `anew` forgets it first. In steps, others write
+    between them."""
+    job: dict[str, Any] = _places(table) | {"anew": anew, "budget": MEND_FILES}
+    left = 1
+    while left:
+        left = yield Call(MEND, _keys(table), _pack(job))
+        job["anew"] = False
+
+
+def _ask(table: TableRef, selection: Selection) -> Steps[list[Any]]:
+    job = _places(table) | _wanted(selection) | {"sample": SAMPLE, "most": MOST_FILES}
+    reply: list[Any] = yield Call(SELECT, _keys(table), _pack(job))
+    return reply
+
+
+def _keys(table: TableRef) -> list[str]:
+    return [
+        keys.folders(table),
+        keys.cells(table),
+        keys.state(table),
+        keys.indexed(table),
+        keys.noted(table),
+    ]
+
+
+def _places(table: TableRef) -> dict[str, Any]:
+    return {
+        "cell_prefix": keys.cell(table, ""),
+        "files_prefix": keys.files(table, ""),
+        "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
+    }
+
+
+def _wanted(selection: Selection) -> dict[str, Any]:
+    return {
+        "after": float(selection.window.after),
+        "before": float(selection.window.before),
+        "folder": selection.folder,
+        "suffix": selection.suffix if selection.iteration else "",
+    }
+
+
+def _decoded(table: TableRef, selection: Selection, found: list[Any]) -> list[IndexEntry]:
+    entries: list[IndexEntry] = []
+    for day, stored in zip(found[::2], found[1::2], strict=True):
+        entries += _matching(selection, stored, keys.files(table, day.decode(errors="replace")))
+    return entries
+
+
+def _whole_days(
+    table: TableRef, selection: Selection, wanted: list[str]
+) -> Steps[list[IndexEntry]]:
+    """From all of each day's documents: for what takes most of them anyway."""
+    entries: list[IndexEntry] = []
+    for start in range(0, len(wanted), DAYS_AT_ONCE):
+        day_keys = [keys.files(table, day) for day in wanted[start : start + DAYS_AT_ONCE]]
+        found = yield Pipeline([("HVALS", key) for key in day_keys])
+        for key, stored in zip(day_keys, found, strict=True):
+            entries += _matching(selection, stored, key)
+    return entries
+
+
+def _filtered(table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
+    """From every day's documents, looked through by the server: only what matches travels."""
+    entries: list[IndexEntry] = []
+    job = _pack(_wanted(selection))
+    for day in (yield from days(table, selection)):
+        key = keys.files(table, day)
+        entries += _matching(selection, (yield Call(FILTER, [key], job)), key)
+    return entries
+
+
+def _matching(selection: Selection, stored: Iterable[bytes], key: str) -> list[IndexEntry]:
+    matches = selection.matches
+    decoded = (documents.decode(document, key) for document in stored)
+    return [entry for entry in decoded if matches(entry)]
