@@ -1,4 +1,4 @@
-"""The catalog that is measured: one file every 15 seconds, 240 an hour, each in its hour's folder."""
+"""The catalog that is measured: a file every 15 seconds, 240 an hour, in a folder for each hour."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -78,7 +79,7 @@ def queries(url: str, sizes: Sequence[int]) -> Iterator[Row]:
         source, there = entries(max(sizes)), 0
         for size in sizes:
             while there < size:
-                batch = [entry for _, entry in zip(range(min(CHUNK, size - there)), source)]
+                batch = list(islice(source, min(CHUNK, size - there)))
                 index.batch(batch)
                 there += len(batch)
             hour = size // FILES_AN_HOUR // 2

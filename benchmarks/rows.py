@@ -65,9 +65,15 @@ def compare(
 
 def as_table(rows: list[Row]) -> str:
     """The rows as text, one line each, with a mark where a figure is above what it may be."""
-    lines = [
-        f"{'store':7} {'work':44} {'entries':>9} {'floor':>10} {'ours':>10} {'ratio':>6} {'at most':>8}"
-    ]
+    columns = (
+        f"{'store':7} {'work':44}",
+        "  entries",
+        "     floor",
+        "      ours",
+        " ratio",
+        " at most",
+    )
+    lines = [" ".join(columns)]
     for row in rows:
         limit = row["at_most"]
         missed = limit is not None and row["ratio"] > limit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,17 +18,10 @@ from gigapi_metadata.planning import (
     move_target,
 )
 from gigapi_metadata.stores.base import Change, TableRef
-from gigapi_metadata.stores.redis import documents, keys
+from gigapi_metadata.stores.redis import cells, documents, keys
 from gigapi_metadata.stores.redis.queues import queue_of
 
 Job = dict[str, Any]
-
-CELL_FILES = 512
-"""How many files one part of a batch lists in a cell of the time index."""
-
-_RECORD_HEAD = struct.Struct("<ddH")
-_record_head = _RECORD_HEAD.pack
-RECORD_HEAD_BYTES = _RECORD_HEAD.size
 
 
 def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job, bytes]:
@@ -133,7 +125,7 @@ def _group(
         "dir": dir,
         "place": f"{layer}:{writer_id}",
         "entries": documents_of,
-        "parts": _parts(dir, entries, records),
+        "parts": cells.list_files(dir, entries, records),
     }
     queue = rules.queue_for(layer, iteration)
     if isinstance(queue, MergeQueue):
@@ -149,30 +141,6 @@ def _group(
         job["queue"] = declared.index(keys.idle(name))
         job["items"] = [_move_item(entry, queue) for entry in entries]
     return job
-
-
-def _parts(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) -> list[float]:
-    """The records of a dir's files go to `records`; how they are to be spread over cells comes
-    back, four numbers a part: bytes, files, min_time, max_time (lua/index.lua)."""
-    parts: list[float] = []
-    if len(entries) > CELL_FILES:
-        # Cells that are short in time are skipped by more queries.
-        entries = sorted(entries, key=lambda entry: entry.min_time)
-    name_at = len(dir) + 1
-    for first in range(0, len(entries), CELL_FILES):
-        part = entries[first : first + CELL_FILES]
-        size = 0
-        for entry in part:
-            name = entry.path[name_at:].encode()
-            records.append(_record_head(entry.min_time, entry.max_time, len(name)) + name)
-            size += RECORD_HEAD_BYTES + len(name)
-        parts += (
-            size,
-            len(part),
-            float(min(entry.min_time for entry in part)),
-            float(max(entry.max_time for entry in part)),
-        )
-    return parts
 
 
 def _removals(declared: _Keys, table: TableRef, paths: Sequence[str]) -> list[Job]:

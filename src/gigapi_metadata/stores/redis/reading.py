@@ -17,7 +17,8 @@ from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import day_of
 from gigapi_metadata.stores.base import Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Pipeline
+from gigapi_metadata.stores.redis.cells import names_within
+from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Command, Pipeline
 from gigapi_metadata.timerange import Window
 
 DAYS_AT_ONCE = 16
@@ -26,8 +27,11 @@ DAYS_AT_ONCE = 16
 SAMPLE = 256
 """How many folders, and days, away from the window a query checks for foreign changes."""
 
-MOST_FILES = 20_000
-"""How many files a query has the server look up in one go; beyond, days are read whole."""
+MOST_BYTES = 4_000_000
+"""How much of the index a query reads, some 60,000 files; beyond, all days are read whole."""
+
+FILES_AT_ONCE = 10_000
+"""How many documents one command fetches."""
 
 MEND_FILES = 20_000
 """After how many files a call that mends the index lets others go first."""
@@ -49,10 +53,12 @@ def select(table: TableRef, selection: Selection, *, shared: bool) -> Steps[list
     for _ in range(MENDINGS):
         outcome, *found = yield from _ask(table, selection)
         if outcome == b"OK":
-            return _decoded(table, selection, found)
+            entries = yield from _fetched(table, selection, found)
+            if entries is not None:
+                return entries
+            continue  # A file went between the two calls: removed by anyone, or merged.
         if outcome == b"MANY":
-            there = sorted(day.decode() for day in found)
-            return (yield from _whole_days(table, selection, there))
+            return (yield from _whole_days(table, selection, (yield from days(table, selection))))
         try:
             yield from mend(table)
         except Unavailable:
@@ -86,7 +92,7 @@ def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
 
 
 def _ask(table: TableRef, selection: Selection) -> Steps[list[Any]]:
-    job = _places(table) | _wanted(selection) | {"sample": SAMPLE, "most": MOST_FILES}
+    job = _places(table) | _wanted(selection) | {"sample": SAMPLE, "most_bytes": MOST_BYTES}
     reply: list[Any] = yield Call(SELECT, _keys(table), _pack(job))
     return reply
 
@@ -118,11 +124,32 @@ def _wanted(selection: Selection) -> dict[str, Any]:
     }
 
 
-def _decoded(table: TableRef, selection: Selection, found: list[Any]) -> list[IndexEntry]:
+def _fetched(
+    table: TableRef, selection: Selection, cells: list[bytes]
+) -> Steps[list[IndexEntry] | None]:
+    """The entries that cells list. None: not all of them are there any more."""
+    wanted: dict[str, list[bytes]] = {}
+    for dir, records in zip(cells[::2], cells[1::2], strict=True):
+        day = dir.partition(b"/")[0].decode(errors="surrogateescape")
+        head, names = dir + b"/", names_within(records, selection.window)
+        wanted.setdefault(keys.files(table, day), []).extend([head + name for name in names])
     entries: list[IndexEntry] = []
-    for day, stored in zip(found[::2], found[1::2], strict=True):
-        entries += _matching(selection, stored, keys.files(table, day.decode(errors="replace")))
+    for key, found in wanted.items():
+        paths = _narrowed(selection, found)
+        for start in range(0, len(paths), FILES_AT_ONCE):
+            stored = yield Command(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
+            if None in stored:
+                return None
+            entries += _matching(selection, stored, key)
     return entries
+
+
+def _narrowed(selection: Selection, paths: list[bytes]) -> list[bytes]:
+    if not selection.folder and not selection.iteration:
+        return paths
+    head = selection.folder.encode()
+    tail = selection.suffix.encode() if selection.iteration else b""
+    return [path for path in paths if path.startswith(head) and path.endswith(tail)]
 
 
 def _whole_days(

@@ -1,8 +1,10 @@
 """The Lua scripts, and a call of one as a request.
 
-Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply; `lib.lua` is
-put before each, `index.lua` too where the time index is read or kept. A script is called by its hash; a server that does not know it (restarted, flushed,
-failed over) is sent the source instead, which makes it known.
+Scripts live in `lua/*.lua`, each with a header that names its KEYS, ARGV and reply. Parts that they
+share are put before them: `lib.lua` always, `index.lua` where the time index is read or kept,
+`times.lua` where documents are looked at by their times. A script is called by its hash; a server
+that does not know it (restarted, flushed, failed over) is sent the source instead, which makes it
+known.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
--- The files that may overlap a window, found through the time index, after checks that nobody else has
--- changed the table meanwhile (index.lua says what gives a foreign writer away). Read-only.
+-- The cells of the time index that may list files of a window, after checks that nobody else has changed
+-- the table (index.lua says what gives a foreign writer away). Read-only. The records are for the client
+-- to take apart: Lua would take longer, and everybody else would wait for it.
 --
 -- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  state   KEYS[4]  indexed   KEYS[5]  noted
--- ARGV[1]  MessagePack: after, before (nanoseconds), folder, suffix ('' for any), cell_prefix,
---          files_prefix, drop_prefix; sample: how many folders and days away from the window are checked,
---          drawn at random (all of them where there are no more); most: how many files to answer with
--- Returns  {'OK', day, {document, ...}, day, {...}, ...}
---        | {'STALE'}                  the index has to be mended first
---        | {'MANY', day, ...}         more than `most`: they are in these days
+-- ARGV[1]  MessagePack: after, before (nanoseconds), folder ('' for any), cell_prefix, files_prefix,
+--          drop_prefix; sample: how many folders and days away from the window are checked, drawn at random
+--          (all of them where there are no more); most_bytes: of records to answer with
+-- Returns  {'OK', dir, records of a cell, dir, records, ...} | {'STALE'}: the index has to be mended first
+--        | {'MANY'}: more than most_bytes
 --
 -- files, cell and drop keys follow from stored data, so they can't be declared; they lie beside the rest.
 
@@ -132,59 +132,21 @@ local function in_folder(dir)
   return string.sub(head, 1, #job.folder) == job.folder or string.sub(job.folder, 1, #head) == head
 end
 
-local paths, order, total = {}, {}, 0
-local suffix, folder = job.suffix, job.folder
+local reply, bytes = { 'OK' }, 0
 for _, cell in ipairs(cells) do
   local dir = cell.dir
   local state = load_state(states[dir] or nil)
   local outside = state.tail == cell.number and (state.min > before or state.max < after)
-  if not outside and (folder == '' or in_folder(dir)) then
+  if not outside and (job.folder == '' or in_folder(dir)) then
     local records = redis.call('GET', job.cell_prefix .. cell.member)
     if not records then
       return STALE
     end
-    local day = day_of(dir)
-    local wanted = paths[day]
-    if not wanted then
-      wanted = {}
-      paths[day] = wanted
-      order[#order + 1] = day
+    bytes = bytes + #records
+    if bytes > job.most_bytes then
+      return { 'MANY' }
     end
-    local at, length, head, had = 1, #records, dir .. '/', #wanted
-    while at <= length do
-      local min, max, size = struct.unpack(RECORD, records, at)
-      local stop = at + RECORD_HEAD + size
-      if min <= before and max >= after then
-        local name = string.sub(records, at + RECORD_HEAD, stop - 1)
-        if (suffix == '' or string.sub(name, -#suffix) == suffix)
-            and (folder == '' or string.sub(head .. name, 1, #folder) == folder) then
-          wanted[#wanted + 1] = head .. name
-        end
-      end
-      at = stop
-    end
-    total = total + #wanted - had
-  end
-end
-if total > job.most then
-  return { 'MANY', unpack(order) }
-end
-
-local reply = { 'OK' }
-for _, day in ipairs(order) do
-  local wanted, key, documents = paths[day], job.files_prefix .. day, {}
-  for first_of = 1, #wanted, 4000 do
-    local found = redis.call('HMGET', key, unpack(wanted, first_of, math.min(first_of + 3999, #wanted)))
-    for at = 1, #found do
-      if not found[at] then
-        return STALE
-      end
-      documents[#documents + 1] = found[at]
-    end
-  end
-  if #documents > 0 then
-    reply[#reply + 1] = day
-    reply[#reply + 1] = documents
+    reply[#reply + 1], reply[#reply + 2] = dir, records
   end
 end
 return reply
