@@ -29,11 +29,23 @@ _UINT64_MAX = 2**64 - 1
 _MAX_DEPTH = 16  # of lists and dicts within one statistic
 
 
-class IndexEntry(msgspec.Struct, frozen=True, dict=False):
+_DOCUMENT_NAMES = {
+    "min_time": "str_min_time",
+    "max_time": "str_max_time",
+    "chunk_time": "str_chunk_time",
+    "min_data": "min",
+    "max_data": "max",
+}
+
+
+class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=_DOCUMENT_NAMES):
     """The record of one data file.
 
     `path` is relative to the table's data folder; `min_time`/`max_time` are the file's own time
     bounds, inclusive; `chunk_time` is when its data arrived and starts its layer's clock.
+
+    To msgspec its fields are named as in GigAPI's documents, so that those are decoded into entries
+    directly (`msgspec.structs.asdict` has the names below).
     """
 
     database: str

@@ -97,6 +97,17 @@ class Selection(msgspec.Struct, frozen=True):
             and (self.layer is None or entry.layer == self.layer)
         )
 
+    def among(self, entries: list[IndexEntry]) -> list[IndexEntry]:
+        """Those of `entries` that match."""
+        if self.folder or self.iteration or self.layer is not None:
+            return [entry for entry in entries if self.matches(entry)]
+        if self.window.unbounded:
+            return entries
+        after, before = self.window
+        return [
+            entry for entry in entries if entry.min_time <= before and entry.max_time >= after
+        ]
+
     @property
     def suffix(self) -> str:
         """How a path ends that is of `iteration`."""

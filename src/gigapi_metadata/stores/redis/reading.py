@@ -7,7 +7,9 @@ others write faster than it is mended - the hashes answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -17,15 +19,24 @@ from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import day_of
 from gigapi_metadata.stores.base import Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.cells import names_within
+from gigapi_metadata.stores.redis.cells import microseconds, names_within
 from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Command, Pipeline
 from gigapi_metadata.timerange import Window
 
 DAYS_AT_ONCE = 16
 """How many days' files one round trip fetches."""
 
-SAMPLE = 256
-"""How many folders, and days, away from the window a query checks for foreign changes."""
+ALL_DAYS = 64
+ALL_DIRS = 128
+"""Of up to so many days and folders, each query checks all for foreign changes."""
+
+NEAR_CELLS = 26
+"""Of more, it checks those that so many cells on either side of its window belong to,"""
+
+FULL_CHECK_SHARE = 0.01
+FULL_CHECK_EVERY_S = 0.1
+"""and now and then all: not before so many seconds, and so that it takes no more than that share of
+the time."""
 
 MOST_BYTES = 4_000_000
 """How much of the index a query reads, some 60,000 files; beyond, all days are read whole."""
@@ -39,19 +50,51 @@ MEND_FILES = 20_000
 MENDINGS = 3
 """How often a query mends the index before it turns to the hashes."""
 
+_LIMITS = {
+    "days": ALL_DAYS,
+    "dirs": ALL_DIRS,
+    "near": NEAR_CELLS,
+    "most_bytes": MOST_BYTES,
+}
+
 _EVERYTHING = Window()
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
-def select(table: TableRef, selection: Selection, *, shared: bool) -> Steps[list[IndexEntry]]:
+class FullChecks:
+    """When a query is to check all days and folders of a table. Per process; threads may share it.
+
+    clock: seconds that only go up.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[TableRef, float] = {}
+
+    @contextmanager
+    def turn(self, table: TableRef) -> Iterator[bool]:
+        """Whether it is time for one; it is made within the block."""
+        started = self._clock()
+        due = started >= self._next.get(table, started)
+        yield due
+        if due:
+            ended = self._clock()
+            pause = max(FULL_CHECK_EVERY_S, (ended - started) / FULL_CHECK_SHARE)
+            self._next[table] = ended + pause
+
+
+def select(
+    table: TableRef, selection: Selection, checks: FullChecks, *, shared: bool
+) -> Steps[list[IndexEntry]]:
     """Every entry that matches, in no order. A day is seen at one moment."""
     if selection.window == _EVERYTHING:
         return (yield from _whole_days(table, selection, (yield from days(table, selection))))
     if shared:
         return (yield from _filtered(table, selection))
     for _ in range(MENDINGS):
-        outcome, *found = yield from _ask(table, selection)
+        with checks.turn(table) as full:
+            outcome, *found = yield from _ask(table, selection, full=full)
         if outcome == b"OK":
             entries = yield from _fetched(table, selection, found)
             if entries is not None:
@@ -87,12 +130,12 @@ def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
     job: dict[str, Any] = _places(table) | {"anew": anew, "budget": MEND_FILES}
     left = 1
     while left:
-        left = yield Call(MEND, _keys(table), _pack(job))
+        left = yield Call(MEND, [*_keys(table), keys.full(table)], _pack(job))
         job["anew"] = False
 
 
-def _ask(table: TableRef, selection: Selection) -> Steps[list[Any]]:
-    job = _places(table) | _wanted(selection) | {"sample": SAMPLE, "most_bytes": MOST_BYTES}
+def _ask(table: TableRef, selection: Selection, *, full: bool) -> Steps[list[Any]]:
+    job = _places(table) | _wanted(selection) | _LIMITS | {"full": full}
     reply: list[Any] = yield Call(SELECT, _keys(table), _pack(job))
     return reply
 
@@ -101,7 +144,7 @@ def _keys(table: TableRef) -> list[str]:
     return [
         keys.folders(table),
         keys.cells(table),
-        keys.state(table),
+        keys.seen(table),
         keys.indexed(table),
         keys.noted(table),
     ]
@@ -117,8 +160,8 @@ def _places(table: TableRef) -> dict[str, Any]:
 
 def _wanted(selection: Selection) -> dict[str, Any]:
     return {
-        "after": float(selection.window.after),
-        "before": float(selection.window.before),
+        "after": float(microseconds(selection.window.after)),
+        "before": float(microseconds(selection.window.before)),
         "folder": selection.folder,
         "suffix": selection.suffix if selection.iteration else "",
     }
@@ -175,7 +218,5 @@ def _filtered(table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
     return entries
 
 
-def _matching(selection: Selection, stored: Iterable[bytes], key: str) -> list[IndexEntry]:
-    matches = selection.matches
-    decoded = (documents.decode(document, key) for document in stored)
-    return [entry for entry in decoded if matches(entry)]
+def _matching(selection: Selection, stored: Sequence[bytes], key: str) -> list[IndexEntry]:
+    return selection.among(documents.decode_all(stored, key))

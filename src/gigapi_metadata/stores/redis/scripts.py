@@ -47,13 +47,13 @@ class Call(msgspec.Struct, frozen=True):
     """A script call: one request. Safe to send again: a script that writes leaves a receipt, or
     does nothing new when it is repeated.
 
-    `job` is ARGV: one MessagePack map, for a commit followed by the records of its files.
+    `job` is ARGV[1], a MessagePack map; `arguments` are those that follow.
     """
 
     script: Script
     keys: Sequence[str]
     job: bytes
-    records: bytes = b""
+    arguments: Sequence[bytes] = ()
 
     @property
     def writes(self) -> bool:
@@ -63,8 +63,9 @@ class Call(msgspec.Struct, frozen=True):
     def send(self, client: Any, *, unknown_script: bool = False) -> Any:
         """Send it through a redis-py client: the reply, or an awaitable of it."""
         head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        arguments = (self.job, self.records) if self.records else (self.job,)
-        return client.execute_command(*head, len(self.keys), *self.keys, *arguments)
+        return client.execute_command(
+            *head, len(self.keys), *self.keys, self.job, *self.arguments
+        )
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ merge or a move, which stay within their day, is seen before or after, never hal
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -23,11 +24,11 @@ from gigapi_metadata.planning import (
 )
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.commit import commit_job
+from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import mend, select
+from gigapi_metadata.stores.redis.reading import FullChecks, mend, select
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -45,6 +46,9 @@ _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
 _pack = msgspec.msgpack.Encoder().encode
 
+in_order = attrgetter("min_time", "path")
+"""What entries are ordered by."""
+
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
 
@@ -61,6 +65,7 @@ class RedisStore:
     def __init__(self, receipts: Receipts, *, shared: bool = False) -> None:
         self._receipts = receipts
         self._shared = shared
+        self._full_checks = FullChecks()
 
     def check_path(self, path: str) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -70,8 +75,8 @@ class RedisStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
-        script_keys, job, records = commit_job(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, script_keys, job, records)
+        call = commit_call(table, change, rules)
+        outcome, *missing = yield from self._write(COMMIT, table, *call)
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -169,13 +174,13 @@ class RedisStore:
         table: TableRef,
         script_keys: Sequence[str],
         job: dict[str, Any],
-        records: bytes = b"",
+        arguments: Sequence[bytes] = (),
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
         with self._receipts.slot() as (client, slot, token):
             job["token"], job["receipt_s"] = token, RECEIPT_S
             receipt = keys.receipt(table, client, slot)
-            return (yield Call(script, [receipt, *script_keys], _pack(job), records))
+            return (yield Call(script, [receipt, *script_keys], _pack(job), arguments))
 
     # Reading
 
@@ -187,8 +192,8 @@ class RedisStore:
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. Through the time index, or from the hashes (reading.py)."""
-        entries = yield from select(table, selection, shared=self._shared)
-        entries.sort(key=lambda entry: (entry.min_time, entry.path))
+        entries = yield from select(table, selection, self._full_checks, shared=self._shared)
+        entries.sort(key=in_order)
         return entries
 
     def reindex(self, table: TableRef) -> Steps[None]:
