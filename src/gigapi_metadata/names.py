@@ -7,6 +7,7 @@ mean something there are refused rather than escaped (FORMAT: "Where the Go engi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from gigapi_metadata.errors import InvalidName
@@ -73,6 +74,21 @@ def check_path(path: str) -> str:
         raise InvalidName(f"path {path!r} {_path_fault(path)}")
     _check_text("path", path)
     return path
+
+
+def are_plain_paths(paths: Sequence[str]) -> bool:
+    """Whether `check_path` surely takes all of them: looks at many at once. False says nothing."""
+    try:
+        text = "\n" + "\n".join(paths) + "\n"
+    except TypeError:
+        return False
+    # Whatever is at the beginning or the end of a path stands beside a line's end.
+    return (
+        text.isascii()
+        and text.count("\n") == len(paths) + 1
+        and text.replace("\n", "").isprintable()
+        and not any(fault in text for fault in ("\\", "//", "/.", "\n\n", "\n/", "\n.", "/\n"))
+    )
 
 
 def _path_fault(path: str) -> str:

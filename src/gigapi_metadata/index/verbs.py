@@ -20,12 +20,12 @@ from gigapi_metadata.model import (
     Plan,
     QueryOptions,
     QueuedPlan,
-    check_entry,
 )
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.planning import Rules, check_queued
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
 from gigapi_metadata.timerange import window
+from gigapi_metadata.validation import are_plain, check_entry
 
 _MAX_SECONDS = 10**10  # 317 years
 _NO_RULES = Rules((), ())
@@ -52,11 +52,7 @@ class TableVerbs:
     ) -> Steps[int]:
         """See `Index.batch`."""
         remove = self._removals(rm_entries)
-        add = {
-            entry.path: entry
-            for entry in self._entries("add_entries", add_entries)
-            if self._check(entry)
-        }
+        add = {entry.path: entry for entry in self._checked(add_entries)}
         for path in remove:
             add.pop(path, None)
         if add or remove:
@@ -186,18 +182,35 @@ class TableVerbs:
             raise InvalidEntry(f"{what} must be a list of entries, not {type(entries).__name__}")
         return () if entries is None else entries
 
-    def _check(self, entry: IndexEntry) -> bool:
+    def _checked(self, add_entries: Iterable[IndexEntry] | None) -> Sequence[IndexEntry]:
+        entries = list(self._entries("add_entries", add_entries))
+        if len(entries) == 1 or not self._are_plain(entries):
+            for entry in entries:
+                self._check(entry)
+        return entries
+
+    def _are_plain(self, entries: Sequence[IndexEntry]) -> bool:
+        if not are_plain(entries, *self.ref):
+            return False
+        try:
+            for layer in {entry.layer for entry in entries}:
+                self.rules.check_layer(layer)
+            self.store.check_paths(entry.path for entry in entries)
+        except (UnknownLayer, InvalidName):
+            return False
+        return True
+
+    def _check(self, entry: IndexEntry) -> None:
         check_entry(entry, *self.ref)
         try:
             self.rules.check_layer(entry.layer)
         except UnknownLayer as fault:
             raise UnknownLayer(f"entry {entry.path!r}: {fault}") from fault
         self._check_store_path(entry)
-        return True
 
     def _check_store_path(self, entry: IndexEntry) -> None:
         try:
-            self.store.check_path(entry.path)
+            self.store.check_paths([entry.path])
         except InvalidName as fault:
             raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
 

@@ -8,7 +8,7 @@ and a cancelled or failed request unwinds it like any exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -104,9 +104,7 @@ class Selection(msgspec.Struct, frozen=True):
         if self.window.unbounded:
             return entries
         after, before = self.window
-        return [
-            entry for entry in entries if entry.min_time <= before and entry.max_time >= after
-        ]
+        return [entry for entry in entries if entry.min_time <= before and entry.max_time >= after]
 
     @property
     def suffix(self) -> str:
@@ -126,7 +124,7 @@ class QueueRef(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """What every store answers. Each verb is atomic and durable as far as the store promises."""
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse a legal path that this store's other readers can't live with (InvalidName)."""
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from gigapi_metadata.errors import Conflict, InvalidName
@@ -41,15 +41,16 @@ class JSONStore:
         self._rules = rules
         self._values_file = values_file or values.file_in(places.root)
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse a path that is no file's beside a `metadata.json` (InvalidName)."""
-        dir, _, name = path.rpartition("/")
-        if name in (METADATA, f"{METADATA}.bak", PLANS):
-            raise InvalidName(f"path {path!r}: the catalog itself keeps a file of that name")
-        if len(dir) * 4 > MAX_NAME and any(
-            len(folder.encode()) > MAX_NAME for folder in dir.split("/")
-        ):
-            raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
+        for path in paths:
+            dir, _, name = path.rpartition("/")
+            if name in (METADATA, f"{METADATA}.bak", PLANS):
+                raise InvalidName(f"path {path!r}: the catalog itself keeps a file of that name")
+            if len(dir) * 4 > MAX_NAME and any(
+                len(folder.encode()) > MAX_NAME for folder in dir.split("/")
+            ):
+                raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
 
     # Writing
 

@@ -22,9 +22,9 @@ _HEAD = struct.Struct("<ddH")
 _NAME_SIZE = struct.Struct("<16xH")
 
 
-def microseconds(ns: int) -> int:
-    """A time as the index has it."""
-    return ns // 1000
+def microseconds(ns: int) -> float:
+    """A time as the index has it. Whatever is compared with such a time has to be one."""
+    return float(ns // 1000)
 
 
 def list_files(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) -> list[float]:
@@ -55,7 +55,7 @@ def list_files(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) ->
 
 def names_within(cell: bytes, window: Window) -> list[bytes]:
     """The names of the files in a cell that may overlap `window`."""
-    after, before = window.after // 1000, window.before // 1000
+    after, before = microseconds(window.after), microseconds(window.before)
     first, last = _BOUNDS.unpack_from(cell)
     records = memoryview(cell)[_BOUNDS.size :]
     (size,) = _NAME_SIZE.unpack_from(records)
@@ -74,7 +74,7 @@ def names_within(cell: bytes, window: Window) -> list[bytes]:
     return _names_one_by_one(cell, after, before)
 
 
-def _names_one_by_one(cell: bytes, after: int, before: int) -> list[bytes]:
+def _names_one_by_one(cell: bytes, after: float, before: float) -> list[bytes]:
     names: list[bytes] = []
     at = _BOUNDS.size
     while at < len(cell):

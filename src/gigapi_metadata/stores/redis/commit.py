@@ -57,7 +57,6 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
     records: list[bytes] = []
     packed: list[bytes] = []
     job: Job = {
-        "seed": new_id(),
         "database": table.database,
         "table": table.table,
         "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],

@@ -44,6 +44,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.wire import aexchange, exchange
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -189,7 +190,7 @@ class Receipts:
             slot = free.popleft()
         except IndexError:
             slot = next(self._numbers)
-        yield client, slot, os.urandom(8).hex()
+        yield client, slot, os.urandom(16).hex()
         # Not after an error: the write may still be on its way, and would overwrite the receipt.
         free.append(slot)
 
@@ -205,12 +206,8 @@ class Attempts:
         self._request = request
         self._url = shown_url
         self._pauses = iter(RETRY_PAUSES_S)
-        self._unknown_script = False
+        self.unknown_script = False
         self._maybe_done = False
-
-    def send(self, client: Any) -> Any:
-        """Send the request: its answer, or an awaitable of it."""
-        return self._request.send(client, unknown_script=self._unknown_script)
 
     def failed(self, error: Exception) -> float:
         """Seconds to wait before the next attempt.
@@ -218,8 +215,8 @@ class Attempts:
         Raises:
             MetadataError: there is no next attempt.
         """
-        if isinstance(error, NoScriptError) and not self._unknown_script:
-            self._unknown_script = True
+        if isinstance(error, NoScriptError) and not self.unknown_script:
+            self.unknown_script = True
             return 0.0
         if isinstance(error, (AuthenticationError, AuthorizationError)):
             raise StoreError(f"{self._url} refuses the login: {error}") from error
@@ -280,6 +277,8 @@ class _Connection:
         self._target, self._settings = parse_url(url)
         self.shown_url = hide(url)
         self.receipts = Receipts()
+        # A RESP3 connection may be told other things between an answer and the next.
+        self.direct = "protocol=3" not in self._target
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
@@ -303,7 +302,12 @@ class RedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return attempts.send(self.client)
+                return exchange(
+                    self.client,
+                    request,
+                    unknown_script=attempts.unknown_script,
+                    direct=self.direct,
+                )
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             time.sleep(pause)
@@ -339,7 +343,12 @@ class AsyncRedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return await attempts.send(self.client)
+                return await aexchange(
+                    self.client,
+                    request,
+                    unknown_script=attempts.unknown_script,
+                    direct=self.direct,
+                )
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)

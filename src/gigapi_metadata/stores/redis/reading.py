@@ -20,7 +20,7 @@ from gigapi_metadata.names import day_of
 from gigapi_metadata.stores.base import Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.cells import microseconds, names_within
-from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Command, Pipeline
+from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Pipeline, Plain
 from gigapi_metadata.timerange import Window
 
 DAYS_AT_ONCE = 16
@@ -160,8 +160,8 @@ def _places(table: TableRef) -> dict[str, Any]:
 
 def _wanted(selection: Selection) -> dict[str, Any]:
     return {
-        "after": float(microseconds(selection.window.after)),
-        "before": float(microseconds(selection.window.before)),
+        "after": microseconds(selection.window.after),
+        "before": microseconds(selection.window.before),
         "folder": selection.folder,
         "suffix": selection.suffix if selection.iteration else "",
     }
@@ -180,7 +180,7 @@ def _fetched(
     for key, found in wanted.items():
         paths = _narrowed(selection, found)
         for start in range(0, len(paths), FILES_AT_ONCE):
-            stored = yield Command(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
+            stored = yield Plain(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
             if None in stored:
                 return None
             entries += _matching(selection, stored, key)

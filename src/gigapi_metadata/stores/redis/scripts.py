@@ -43,6 +43,9 @@ IMPORT = Script("import")
 ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT)
 
 
+Argument = str | bytes | int
+
+
 class Call(msgspec.Struct, frozen=True):
     """A script call: one request. Safe to send again: a script that writes leaves a receipt, or
     does nothing new when it is repeated.
@@ -60,38 +63,37 @@ class Call(msgspec.Struct, frozen=True):
         """Whether it changes anything."""
         return self.script.writes
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """Send it through a redis-py client: the reply, or an awaitable of it."""
+    def arguments_for(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
+        """What is sent: by the script's hash, or with its source."""
         head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        return client.execute_command(
-            *head, len(self.keys), *self.keys, self.job, *self.arguments
-        )
+        return (*head, len(self.keys), *self.keys, self.job, *self.arguments)
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One plain command, read-only or safe to repeat."""
+    """One plain command, read-only or safe to repeat. Its answer is as redis-py has it."""
 
-    args: Sequence[str | bytes | int]
+    args: Sequence[Argument]
     writes: bool = False
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """As `Call.send`."""
-        return client.execute_command(*self.args)
+
+class Plain(msgspec.Struct, frozen=True):
+    """One read-only command whose answer is the server's own: redis-py would not change it."""
+
+    args: Sequence[Argument]
+
+    writes = False
+
+    def arguments_for(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
+        """What is sent."""
+        return tuple(self.args)
 
 
 class Pipeline(msgspec.Struct, frozen=True):
     """Several read-only commands in one round trip; the answers are a list. Not atomic."""
 
-    commands: Sequence[Sequence[str | bytes | int]]
+    commands: Sequence[Sequence[Argument]]
 
     writes = False
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """As `Call.send`."""
-        pipeline = client.pipeline(transaction=False)
-        for command in self.commands:
-            pipeline.execute_command(*command)
-        return pipeline.execute()
 
-
-Request = Call | Command | Pipeline
+Request = Call | Command | Plain | Pipeline

@@ -6,7 +6,7 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -39,6 +39,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Call,
     Command,
     Pipeline,
+    Plain,
     Script,
 )
 
@@ -67,9 +68,10 @@ class RedisStore:
         self._shared = shared
         self._full_checks = FullChecks()
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
-        check_gigapi_dir(dir_of(path))
+        for dir in {dir_of(path) for path in paths}:
+            check_gigapi_dir(dir)
 
     # Writing
 
@@ -187,7 +189,7 @@ class RedisStore:
     def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
         """See `Store.get`. One HGET."""
         key = keys.files(table, day_of(path))
-        document = yield Command(("HGET", key, path))
+        document = yield Plain(("HGET", key, path))
         return None if document is None else documents.decode(document, key)
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:

@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ class SQLiteStore:
     def __init__(self, clock: Clock = time.time) -> None:
         self._clock = clock
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Every legal path will do."""
 
     # Writing

@@ -7,8 +7,7 @@
 -- KEYS[8]  seen      (hash)        KEYS[9]  indexed   (hash)     KEYS[10] noted    (hash)
 -- KEYS[11] full      (hash)        KEYS[12…] files hashes, queue lists, ready sets: by index below
 -- ARGV[1]  MessagePack (few arguments, because Redis takes each apart by itself):
---   token, receipt_s        the receipt and how long to keep it
---   seed                    random; the ids made here are drawn from it
+--   token, receipt_s        the receipt and how long to keep it; ids that are made here are drawn from the token
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
@@ -38,7 +37,7 @@ local now = server_time()
 local drawn = 0
 local function draw_id()
   drawn = drawn + 1
-  return uuid(job.seed, drawn)
+  return uuid(job.token, drawn)
 end
 
 -- 1. Read and decide. Whatever can fail fails here: Redis does not roll back.
@@ -64,10 +63,12 @@ local function open_plan(key)
   if not item then
     return nil
   end
-  local head, size =
-    string.match(item, '^({"id":"[^"]*","time_s":%d+,"paths":%["[^%]]*")%],"size":(%d+)}$')
-  if head then
-    return { head = head, size = tonumber(size) }
+  -- What nearly all look like, without taking the list of paths apart: its only ']' ends that list.
+  local size = string.match(item, '"%],"size":(%d+)}$', -40)
+  local stop = size and #item - #size - 9
+  if stop and string.find(item, '^{"id":"[^"]*","time_s":%d+,"paths":%["') and
+      string.find(item, ']', 1, true) == stop then
+    return { head = string.sub(item, 1, stop - 1), size = tonumber(size) }
   end
   local fields = decode_item(item, key)
   local paths = fields.paths
@@ -92,7 +93,7 @@ local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
 local function sort_out(group)
   local files, entries = KEYS[group.files], group.entries
   group.new = #entries / 2
-  if redis.call('HLEN', files) == 0 then
+  if group.new > 1 and redis.call('HLEN', files) == 0 then
     return
   end
   local layer, cut = string.match(group.place, '^[^:]*'), #group.dir + 2
@@ -180,7 +181,7 @@ for position, group in ipairs(job.groups) do
   group.entries = cmsgpack.unpack(ARGV[2 + position])
   sort_out(group)
   -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
-  redis.call('HEXISTS', KEYS[10], group.place)
+  group.noted = redis.call('HEXISTS', KEYS[10], group.place) == 1
   index:look(group.dir)
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
   group.below = math.min(count_of(group.dir), 0)
@@ -232,9 +233,11 @@ for _, drop in ipairs(drops) do
     accounted[drop.place] = not last or noted == id_of(last)
   end
 end
-redis.call('HLEN', KEYS[4])
-redis.call('HLEN', KEYS[5])
-redis.call('ZCARD', KEYS[6])
+if #drops > 0 or ends then
+  redis.call('HLEN', KEYS[4])
+  redis.call('HLEN', KEYS[5])
+  redis.call('ZCARD', KEYS[6])
+end
 redis.call('HLEN', KEYS[9])
 local folders = redis.call('HLEN', KEYS[2])
 
@@ -270,7 +273,9 @@ for _, group in ipairs(job.groups) do
     index:recount(group.dir, after - added, after)
     mended[group.dir] = true
   end
-  redis.call('HSETNX', KEYS[10], group.place, '')
+  if not group.noted then
+    redis.call('HSETNX', KEYS[10], group.place, '')
+  end
   at = list_files(group, at)
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)

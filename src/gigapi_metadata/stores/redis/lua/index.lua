@@ -78,7 +78,6 @@ end
 -- Reads what a change of this dir will write to, so that a key of another type fails before any write.
 function Index:look(dir)
   redis.call('STRLEN', self.prefix .. '0:' .. dir)
-  redis.call('HEXISTS', self.keys.seen, dir)
 end
 
 function Index:count(dir, number)
