@@ -47,6 +47,7 @@ def are_plain(entries: Sequence[IndexEntry], database: str, table: str) -> bool:
     return (
         all(_is_plain_place(place, database, table) for place in places)
         and all(map(_are_plain_stats, stats.values()))
+        and all(type(entry.path) is str for entry in entries)
         and are_plain_paths([entry.path for entry in entries])
     )
 

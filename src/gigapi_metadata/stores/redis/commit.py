@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, overload
 
 import msgspec
 
@@ -37,7 +37,7 @@ class CommitCall(NamedTuple):
 
     keys: list[str]
     job: Job
-    arguments: list[bytes]
+    arguments: Sequence[bytes]
 
 
 def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
@@ -55,19 +55,45 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
         keys.full(table),
     )
     records: list[bytes] = []
-    packed: list[bytes] = []
+    groups = _grouped(change.add)
     job: Job = {
         "database": table.database,
         "table": table.table,
         "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
         "cell_prefix": keys.cell(table, ""),
         "grace_s": rules.drop_grace_s,
-        "groups": _groups(declared, table, change.add, rules, records, packed),
+        "groups": [
+            _group(declared, table, place, entries, rules, records)
+            for place, entries in groups.items()
+        ],
         "removals": _removals(declared, table, change.remove),
     }
     if change.ends is not None:
         job["ends"] = _ends(declared, table, change.ends, change.completes)
-    return CommitCall(declared.names, job, [b"".join(records), *packed])
+    return CommitCall(declared.names, job, _Arguments(b"".join(records), groups.values()))
+
+
+class _Arguments(Sequence[bytes]):
+    """The records of the time index, and each group of entries: encoded when it is asked for, so
+    that the server reads one while the next is being encoded."""
+
+    def __init__(self, records: bytes, groups: Iterable[Sequence[IndexEntry]]) -> None:
+        self._records = records
+        self._groups = list(groups)
+
+    def __len__(self) -> int:
+        return 1 + len(self._groups)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return _packed(self._groups[index - 1]) if index else self._records
 
 
 class _Keys:
@@ -103,15 +129,12 @@ def _ends(declared: _Keys, table: TableRef, plan: Plan, completes: bool) -> Job:
     }
 
 
-def _groups(
-    declared: _Keys,
-    table: TableRef,
-    entries: Sequence[IndexEntry],
-    rules: Rules,
-    records: list[bytes],
-    packed: list[bytes],
-) -> list[Job]:
-    groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+Place = tuple[str, str, str, int]
+"""What entries of a group have in common: dir, layer, writer, iteration."""
+
+
+def _grouped(entries: Sequence[IndexEntry]) -> dict[Place, list[IndexEntry]]:
+    groups: dict[Place, list[IndexEntry]] = {}
     for entry in entries:
         path = entry.path
         place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
@@ -120,10 +143,7 @@ def _groups(
             groups[place] = [entry]
         else:
             group.append(entry)
-    packed += map(_packed, groups.values())
-    return [
-        _group(declared, table, place, group, rules, records) for place, group in groups.items()
-    ]
+    return groups
 
 
 def _packed(entries: Sequence[IndexEntry]) -> bytes:
@@ -137,7 +157,7 @@ def _packed(entries: Sequence[IndexEntry]) -> bytes:
 def _group(
     declared: _Keys,
     table: TableRef,
-    place: tuple[str, str, str, int],
+    place: Place,
     entries: Sequence[IndexEntry],
     rules: Rules,
     records: list[bytes],

@@ -63,10 +63,10 @@ class Call(msgspec.Struct, frozen=True):
         """Whether it changes anything."""
         return self.script.writes
 
-    def arguments_for(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
-        """What is sent: by the script's hash, or with its source."""
-        head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        return (*head, len(self.keys), *self.keys, self.job, *self.arguments)
+    def head(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
+        """What is sent before `arguments`: the script by its hash, or its source; keys; the job."""
+        script = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
+        return (*script, len(self.keys), *self.keys, self.job)
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -82,10 +82,6 @@ class Plain(msgspec.Struct, frozen=True):
     args: Sequence[Argument]
 
     writes = False
-
-    def arguments_for(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
-        """What is sent."""
-        return tuple(self.args)
 
 
 class Pipeline(msgspec.Struct, frozen=True):

@@ -8,12 +8,16 @@ differ by their awaits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import hiredis
 from redis.exceptions import ResponseError
 
 from gigapi_metadata.stores.redis.scripts import Call, Command, Pipeline, Plain, Request
+
+PART_BYTES = 65536
+"""How much of a request is gathered before it is sent."""
 
 
 def exchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
@@ -23,11 +27,10 @@ def exchange(client: Any, request: Request, *, unknown_script: bool, direct: boo
     """
     if not (direct and isinstance(request, (Call, Plain))):
         return through_client(client, request, unknown_script=unknown_script)
-    packed = hiredis.pack_command(request.arguments_for(unknown_script=unknown_script))
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
-        connection.send_packed_command((packed,))
+        connection.send_packed_command(packed(request, unknown_script))
         return connection.read_response()
     except ResponseError:
         raise
@@ -39,15 +42,34 @@ def exchange(client: Any, request: Request, *, unknown_script: bool, direct: boo
         pool.release(connection)
 
 
+def packed(request: Call | Plain, unknown_script: bool) -> Iterator[bytes]:
+    """The request in the server's protocol, in parts: large arguments are made one at a time."""
+    if isinstance(request, Plain):
+        plain: tuple[Any, ...] = tuple(request.args)
+        yield hiredis.pack_command(plain)
+        return
+    head = request.head(unknown_script=unknown_script)
+    first = hiredis.pack_command(head)
+    rest = first[first.index(b"\n") + 1 :]
+    parts = [b"*%d\r\n" % (len(head) + len(request.arguments)), rest]
+    size = len(rest)
+    for argument in request.arguments:
+        parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
+        size += len(argument)
+        if size >= PART_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
+
+
 async def aexchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
     """As `exchange`."""
     if not (direct and isinstance(request, (Call, Plain))):
         return await through_client(client, request, unknown_script=unknown_script)
-    packed = hiredis.pack_command(request.arguments_for(unknown_script=unknown_script))
     pool = client.connection_pool
     connection = await pool.get_connection()
     try:
-        await connection.send_packed_command((packed,))
+        await connection.send_packed_command(packed(request, unknown_script))
         return await connection.read_response()
     except ResponseError:
         raise
@@ -65,6 +87,7 @@ def through_client(client: Any, request: Request, *, unknown_script: bool) -> An
         for command in request.commands:
             pipeline.execute_command(*command)
         return pipeline.execute()
-    if isinstance(request, Command):
+    if isinstance(request, (Command, Plain)):
         return client.execute_command(*request.args)
-    return client.execute_command(*request.arguments_for(unknown_script=unknown_script))
+    head = request.head(unknown_script=unknown_script)
+    return client.execute_command(*head, *request.arguments)
