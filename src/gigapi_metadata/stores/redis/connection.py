@@ -44,7 +44,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.scripts import Request
-from gigapi_metadata.stores.redis.wire import aexchange, exchange
+from gigapi_metadata.stores.redis.wire import aexchange, exchange, keeps_cancellations
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -336,6 +336,7 @@ class AsyncRedisConnection(_Connection):
         settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
         with _as_configuration(self.shown_url):
             pool = redis.asyncio.BlockingConnectionPool.from_url(self._target, **settings)
+        pool.connection_class = keeps_cancellations(pool.connection_class)
         self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
     async def perform(self, request: Request) -> Any:

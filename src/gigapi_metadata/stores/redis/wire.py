@@ -1,13 +1,14 @@
 """A request on the wire: sent through redis-py, its answer read.
 
-What nearly all calls consist of, one command whose answer redis-py leaves as it is, goes straight
-over a connection of the client's pool. redis-py's way through `execute_command` (retries, metrics,
-callbacks) costs 10 µs a call and looks at each argument twice. The sync and the async function
+Nearly all requests go straight over a connection of the client's pool. redis-py's way through
+`execute_command` (retries, metrics, callbacks) costs 10 µs a call and looks at each argument twice,
+and the whole of a request has to be there before any of it is sent. The sync and the async function
 differ by their awaits.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,28 +26,74 @@ def exchange(client: Any, request: Request, *, unknown_script: bool, direct: boo
 
     direct: the client has one pool and speaks RESP2. Errors are redis-py's own.
     """
-    if not (direct and isinstance(request, (Call, Plain))):
+    if not direct or isinstance(request, Command):
         return through_client(client, request, unknown_script=unknown_script)
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
         connection.send_packed_command(packed(request, unknown_script))
-        return connection.read_response()
-    except ResponseError:
-        raise
-    except BaseException:
-        # An answer that comes later must not be taken for that to the next request.
-        connection.disconnect()
+        if not isinstance(request, Pipeline):
+            return connection.read_response()
+        return [connection.read_response() for _ in request.commands]
+    except BaseException as error:
+        if not _is_whole(request, error):
+            connection.disconnect()
         raise
     finally:
         pool.release(connection)
 
 
-def packed(request: Call | Plain, unknown_script: bool) -> Iterator[bytes]:
+async def aexchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
+    """As `exchange`."""
+    if not direct or isinstance(request, Command):
+        return await through_client(client, request, unknown_script=unknown_script)
+    pool = client.connection_pool
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command(packed(request, unknown_script))
+        if not isinstance(request, Pipeline):
+            return await connection.read_response()
+        return [await connection.read_response() for _ in request.commands]
+    except BaseException as error:
+        if not _is_whole(request, error):
+            await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
+
+
+def keeps_cancellations(connection_class: type[Any]) -> type[Any]:
+    """redis-py's class of asyncio connections, without its way of losing a cancellation.
+
+    It sends by `asyncio.wait_for`, which on Python 3.11 forgets that it was cancelled when what it
+    waits for is done at that moment; the call would then go on for as long as the server is silent.
+    """
+
+    class KeepsCancellations(connection_class):  # type: ignore[misc]
+        async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+            task = asyncio.current_task()
+            before = task.cancelling() if task else 0
+            await super().send_packed_command(*args, **kwargs)
+            if task and task.cancelling() > before:
+                await self.disconnect(nowait=True)
+                raise asyncio.CancelledError
+
+    return KeepsCancellations
+
+
+def _is_whole(request: Request, error: BaseException) -> bool:
+    """Whether the server's answer was read to its end: an answer that comes later must not be taken
+    for that to the next request."""
+    return isinstance(error, ResponseError) and not isinstance(request, Pipeline)
+
+
+def packed(request: Call | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
     """The request in the server's protocol, in parts: large arguments are made one at a time."""
+    if isinstance(request, Pipeline):
+        yield b"".join([hiredis.pack_command(_tuple(command)) for command in request.commands])
+        return
     if isinstance(request, Plain):
-        plain: tuple[Any, ...] = tuple(request.args)
-        yield hiredis.pack_command(plain)
+        yield hiredis.pack_command(_tuple(request.args))
         return
     head = request.head(unknown_script=unknown_script)
     first = hiredis.pack_command(head)
@@ -62,22 +109,8 @@ def packed(request: Call | Plain, unknown_script: bool) -> Iterator[bytes]:
     yield b"".join(parts)
 
 
-async def aexchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
-    """As `exchange`."""
-    if not (direct and isinstance(request, (Call, Plain))):
-        return await through_client(client, request, unknown_script=unknown_script)
-    pool = client.connection_pool
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command(packed(request, unknown_script))
-        return await connection.read_response()
-    except ResponseError:
-        raise
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await pool.release(connection)
+def _tuple(arguments: Any) -> tuple[Any, ...]:
+    return tuple(arguments)
 
 
 def through_client(client: Any, request: Request, *, unknown_script: bool) -> Any:
