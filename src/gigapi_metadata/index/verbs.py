@@ -51,14 +51,22 @@ class TableVerbs:
         rm_entries: Iterable[IndexEntry | str] | None,
     ) -> Steps[int]:
         """See `Index.batch`."""
+        change = self.change(add_entries, rm_entries)
+        if change.add or change.remove:
+            yield from self.store.commit(self.ref, change, self.rules)
+        return 0
+
+    def change(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None,
+    ) -> Change:
+        """What `batch` does with these, checked. Pure."""
         remove = self._removals(rm_entries)
         add = {entry.path: entry for entry in self._checked(add_entries)}
         for path in remove:
             add.pop(path, None)
-        if add or remove:
-            change = Change(list(add.values()), remove)
-            yield from self.store.commit(self.ref, change, self.rules)
-        return 0
+        return Change(list(add.values()), remove)
 
     def get(self, path: str, layer: str | None) -> Steps[IndexEntry | None]:
         """See `Index.get`."""
@@ -92,12 +100,19 @@ class TableVerbs:
 
     def lease(self, queue: QueueRef, lease_s: int | None) -> Steps[Plan | None]:
         """The first plan of `queue` that is due, held for `lease_s` seconds."""
+        plans = yield from self.lease_several(queue, lease_s, 1)
+        return plans[0] if plans else None
+
+    def lease_several(self, queue: QueueRef, lease_s: int | None, limit: int) -> Steps[list[Plan]]:
+        """The first plans of `queue` that are due, `limit` of them at most."""
+        if type(limit) is not int or limit < 1:
+            raise InvalidConfiguration(f"limit must be 1 or more, not {limit!r}")
         check_writer(queue.writer_id)
         self.rules.check_layer(queue.layer)
         if queue.kind == "merge" and (type(queue.iteration) is not int or queue.iteration < 1):
             raise InvalidConfiguration(f"iteration must be 1 or more, not {queue.iteration!r}")
         seconds = self._lease_s(lease_s)
-        return (yield from self.store.lease(self.ref, queue, seconds))
+        return (yield from self.store.lease(self.ref, queue, seconds, limit))
 
     def end(self, plan: Plan, expected: type[Plan]) -> Steps[None]:
         """End a plan whose result has been registered already."""

@@ -121,6 +121,17 @@ class QueueRef(msgspec.Struct, frozen=True):
     iteration: int = 0
 
 
+def one_by_one(lease_one: Callable[[], Steps[Plan | None]], limit: int) -> Steps[list[Plan]]:
+    """`Store.lease` of a store that hands out plans one at a time."""
+    plans: list[Plan] = []
+    while len(plans) < limit:
+        plan = yield from lease_one()
+        if plan is None:
+            break
+        plans.append(plan)
+    return plans
+
+
 class Store(Protocol):
     """What every store answers. Each verb is atomic and durable as far as the store promises."""
 
@@ -146,8 +157,11 @@ class Store(Protocol):
         """Every matching entry, once, ordered by (min_time, path). Read-only."""
         ...
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
-        """Hand out the first plan that is due for `lease_s` seconds. It names living files only."""
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
+        """Hand out the first plans that are due for `lease_s` seconds, `limit` of them at most.
+        They name living files only."""
         ...
 
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:

@@ -10,7 +10,7 @@ from gigapi_metadata.errors import Conflict, InvalidName
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import Rules
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef, one_by_one
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
@@ -80,8 +80,14 @@ class JSONStore:
                 "after the plan was handed out; nothing was changed"
             )
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
-        """See `Store.lease`. Looks first, and takes the lock when there is something."""
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
+        """See `Store.lease`. One after the other."""
+        return one_by_one(lambda: self._lease_one(table, queue, lease_s), limit)
+
+    def _lease_one(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+        """Looks first, and takes the lock when there is something."""
         places, rules = self._places.table(table), self._rules()
         now_s = int(self._clock())
 

@@ -7,9 +7,7 @@ others write faster than it is mended - the hashes answer.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +19,7 @@ from gigapi_metadata.stores.base import Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.cells import microseconds, names_within
 from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Pipeline, Plain
+from gigapi_metadata.stores.redis.session import FullChecks
 from gigapi_metadata.timerange import Window
 
 DAYS_AT_ONCE = 16
@@ -31,12 +30,8 @@ ALL_DIRS = 128
 """Of up to so many days and folders, each query checks all for foreign changes."""
 
 NEAR_CELLS = 26
-"""Of more, it checks those that so many cells on either side of its window belong to,"""
-
-FULL_CHECK_SHARE = 0.01
-FULL_CHECK_EVERY_S = 0.1
-"""and now and then all: not before so many seconds, and so that it takes no more than that share of
-the time."""
+"""Of more, it checks those that so many cells on either side of its window belong to, and now and
+then all (session.py)."""
 
 MOST_BYTES = 4_000_000
 """How much of the index a query reads, some 60,000 files; beyond, all days are read whole."""
@@ -60,28 +55,6 @@ _LIMITS = {
 _EVERYTHING = Window()
 
 _pack = msgspec.msgpack.Encoder().encode
-
-
-class FullChecks:
-    """When a query is to check all days and folders of a table. Per process; threads may share it.
-
-    clock: seconds that only go up.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next: dict[TableRef, float] = {}
-
-    @contextmanager
-    def turn(self, table: TableRef) -> Iterator[bool]:
-        """Whether it is time for one; it is made within the block."""
-        started = self._clock()
-        due = started >= self._next.get(table, started)
-        yield due
-        if due:
-            ended = self._clock()
-            pause = max(FULL_CHECK_EVERY_S, (ended - started) / FULL_CHECK_SHARE)
-            self._next[table] = ended + pause
 
 
 def select(

@@ -25,10 +25,9 @@ from gigapi_metadata.planning import (
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import commit_call
-from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
 from gigapi_metadata.stores.redis.importing import import_job
-from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import FullChecks, mend, select
+from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
+from gigapi_metadata.stores.redis.reading import mend, select
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -42,6 +41,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Plain,
     Script,
 )
+from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
@@ -58,15 +58,14 @@ LISTS_AT_ONCE = 1000
 
 
 class RedisStore:
-    """Answers for every table of one Redis database. Holds no connection, only receipts.
+    """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
     """
 
-    def __init__(self, receipts: Receipts, *, shared: bool = False) -> None:
-        self._receipts = receipts
+    def __init__(self, session: Session, *, shared: bool = False) -> None:
+        self._session = session
         self._shared = shared
-        self._full_checks = FullChecks()
 
     def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -136,7 +135,9 @@ class RedisStore:
         script_keys, job = import_job(table, plans)
         return int((yield from self._write(IMPORT, table, script_keys, job)))
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
         """See `Store.lease`. One script call."""
         tail = ""
         if queue.kind == "merge":
@@ -161,6 +162,7 @@ class RedisStore:
             "kind": queue.kind,
             "layer": queue.layer,
             "seconds": lease_s,
+            "limit": limit,
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
@@ -168,7 +170,7 @@ class RedisStore:
         reply = b"AGAIN"
         while reply == b"AGAIN":
             reply = yield from self._write(LEASE, table, found_in, job)
-        return None if reply is None else plan_from(table, queue, reply)
+        return plans_from(table, queue, reply)
 
     def _write(
         self,
@@ -179,7 +181,7 @@ class RedisStore:
         arguments: Sequence[bytes] = (),
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
-        with self._receipts.slot() as (client, slot, token):
+        with self._session.receipts.slot() as (client, slot, token):
             job["token"], job["receipt_s"] = token, RECEIPT_S
             receipt = keys.receipt(table, client, slot)
             return (yield Call(script, [receipt, *script_keys], _pack(job), arguments))
@@ -194,7 +196,9 @@ class RedisStore:
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. Through the time index, or from the hashes (reading.py)."""
-        entries = yield from select(table, selection, self._full_checks, shared=self._shared)
+        entries = yield from select(
+            table, selection, self._session.full_checks, shared=self._shared
+        )
         entries.sort(key=in_order)
         return entries
 
