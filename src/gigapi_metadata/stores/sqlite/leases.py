@@ -200,11 +200,15 @@ def _give_up_lease(db: sqlite3.Connection, seq: int, lease_s: int, now_s: int) -
 
 def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None:
     """The row of the plan that is held under exactly this lease."""
+    iteration = plan.iteration if isinstance(plan, MergePlan) else 0
     found = db.execute(
-        """SELECT seq FROM plans
-           WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND id = ?
-             AND leased = 1 AND given_back = 0 AND due_s = ?""",
-        (table_id, _kind_of(plan), layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
+        """SELECT seq FROM plans INDEXED BY plans_due
+           WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND iteration = ?
+             AND due_s = ? AND id = ? AND leased = 1 AND given_back = 0""",
+        (
+            *(table_id, _kind_of(plan), layer_of(plan), plan.writer_id),
+            *(iteration, plan.lease_s, plan.id),
+        ),
     ).fetchone()
     return None if found is None else int(found[0])
 

@@ -17,6 +17,8 @@ from gigapi_metadata.stores.sqlite import leases, queues
 from gigapi_metadata.stores.sqlite.connection import Database
 from gigapi_metadata.stores.sqlite.rows import INSERT, REPLACE, row_of, split_path
 
+_MANY = 8  # rows, for which a savepoint costs less than it saves
+
 
 def creates(change: Change) -> bool:
     """Whether the table is made by `change` if it is not there."""
@@ -57,10 +59,11 @@ def _add(
     rules: Rules,
     now_s: int,
 ) -> None:
+    rows = [row_of(entry, table_id) for entry in entries]
     planned: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
-    for entry in entries:
-        row = row_of(entry, table_id)
-        if not db.execute(INSERT, row).rowcount and not _replace(db, row, entry.layer):
+    all_new = _insert_new(db, rows)
+    for entry, row in zip(entries, rows, strict=True):
+        if not (all_new or db.execute(INSERT, row).rowcount or _replace(db, row, entry.layer)):
             continue
         place = (row[-2], entry.layer, entry.writer_id, iteration_of(entry.path))
         planned.setdefault(place, []).append(entry)
@@ -70,6 +73,19 @@ def _add(
             queues.queue_merge(db, table_id, dir, queue, files, now_s)
         elif isinstance(queue, MoveQueue):
             queues.queue_move(db, table_id, queue, files)
+
+
+def _insert_new(db: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> bool:
+    """Insert many rows at once if none of their paths is there, as is nearly always so; else
+    nothing."""
+    if len(rows) < _MANY:
+        return False
+    db.execute("SAVEPOINT new")
+    inserted = db.executemany(INSERT, rows).rowcount == len(rows)
+    if not inserted:
+        db.execute("ROLLBACK TO new")
+    db.execute("RELEASE new")
+    return inserted
 
 
 def _replace(db: sqlite3.Connection, row: tuple[object, ...], layer: str) -> bool:
