@@ -31,25 +31,40 @@ def get(db: sqlite3.Connection, table: TableRef, path: str) -> tuple[Any, ...] |
 
 
 def select(db: Database, table: TableRef, selection: Selection) -> list[tuple[Any, ...]]:
-    """The rows that match, each once. With a window, the cost follows the files found."""
+    """The rows that match, each once. With a window, the cost follows the files found; else, with a
+    folder, the files in it."""
     table_id = db.table_id(table)
     if table_id is None:
         return []
-    window = selection.window
-    condition, values = _filters(selection)
-    if window.unbounded:
-        return db.execute(
-            f"SELECT {_ROW} FROM files WHERE table_id = ? {condition}", (table_id, *values)
-        ).fetchall()
     rows: list[tuple[Any, ...]] = []
-    for span in spans(db, table_id):
-        rows += db.execute(
-            f"""SELECT {_ROW} FROM files
-                WHERE table_id = ? AND span = ? AND min_time BETWEEN ? AND ? AND max_time >= ?
-                {condition}""",
-            (table_id, span, _earliest(window, span), window.before, window.after, *values),
-        ).fetchall()
+    condition, values = _filters(selection)
+    for place, bounds in _places(db, table_id, selection):
+        query = f"SELECT {_ROW} FROM files WHERE table_id = ? AND {place}{condition}"
+        rows += db.execute(query, (table_id, *bounds, *values))
     return rows
+
+
+_Condition = tuple[str, list[Any]]
+"""SQL, and the values in it."""
+
+
+def _places(db: sqlite3.Connection, table_id: int, selection: Selection) -> list[_Condition]:
+    """Where in one of the two orders the rows lie that may match; no row lies in two places."""
+    window, folder = selection.window, selection.folder
+    if not window.unbounded:
+        found = spans(db, table_id)
+        condition = "span = ? AND min_time BETWEEN ? AND ? AND max_time >= ?"
+        if folder:
+            condition += " AND substr(iif(dir = '', name, dir || '/' || name), 1, ?) = ?"
+        return [(condition, _bounds(window, span, folder)) for span in found]
+    if not folder:
+        return [("1", [])]
+    parent, slash, begin = folder.rpartition("/")
+    places = [_begins("dir", folder)]
+    if parent or not slash:  # no path begins with a slash
+        condition, values = _begins("name", begin) if begin else ("1", [])
+        places.append((f"dir = ? AND {condition}", [parent, *values]))
+    return places
 
 
 def spans(db: sqlite3.Connection, table_id: int) -> list[int]:
@@ -80,19 +95,17 @@ def _steps(column: str) -> str:
     """
 
 
-def _earliest(window: Window, span: int) -> int:
-    """The first min_time that a file of `span` overlapping `window` can have."""
-    return max(window.after - (1 << span) + 1, INT64_MIN)
+def _bounds(window: Window, span: int, folder: str) -> list[Any]:
+    # The first min_time that a file of this span can have which overlaps the window.
+    earliest = max(window.after - (1 << span) + 1, INT64_MIN)
+    prefix: list[Any] = [len(folder), folder] if folder else []
+    return [span, earliest, window.before, window.after, *prefix]
 
 
-def _filters(selection: Selection) -> tuple[str, list[object]]:
-    """The conditions beside the window, as SQL to append and its values."""
+def _filters(selection: Selection) -> _Condition:
+    """The conditions beside the window and the folder."""
     conditions: list[str] = []
-    values: list[object] = []
-    if selection.folder:
-        condition, bounds = _in_folder(selection.folder, by_path=selection.window.unbounded)
-        conditions.append(condition)
-        values += bounds
+    values: list[Any] = []
     if selection.iteration:
         conditions.append("substr(name, ?) = ?")
         values += [-len(selection.suffix), selection.suffix]
@@ -102,26 +115,11 @@ def _filters(selection: Selection) -> tuple[str, list[object]]:
     return "".join(f" AND {condition}" for condition in conditions), values
 
 
-def _in_folder(prefix: str, by_path: bool) -> tuple[str, list[object]]:
-    """Whether a path begins with `prefix`: its dir does, or the prefix reaches into its name.
-
-    by_path: look the dirs up; else the window decides which rows are read.
-    """
-    dir = "dir" if by_path else "+dir"
-    condition, values = _begins(dir, prefix)
-    folder, slash, begin = prefix.rpartition("/")
-    if folder or not slash:  # no path begins with a slash
-        in_name, bounds = _begins("name", begin) if begin else ("1", [])
-        condition = f"({condition} OR ({dir} = ? AND {in_name}))"
-        values += [folder, *bounds]
-    return condition, values
-
-
-def _begins(column: str, prefix: str) -> tuple[str, list[object]]:
+def _begins(column: str, prefix: str) -> _Condition:
     end = _end_of_prefix(prefix)
     if end is None:
         return f"{column} >= ?", [prefix]
-    return f"({column} >= ? AND {column} < ?)", [prefix, end]
+    return f"{column} >= ? AND {column} < ?", [prefix, end]
 
 
 def _end_of_prefix(prefix: str) -> str | None:
