@@ -8,7 +8,8 @@ and a cancelled or failed request unwinds it like any exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -53,6 +54,55 @@ async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Entries of an answer that is too long to be held. A streaming verb yields it among its
+    requests, and is sent nothing back."""
+
+    entries: list[IndexEntry]
+
+
+def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[IndexEntry]]:
+    """Drive a streaming verb as `run` does, and yield the entries of each Part. Closing it, or
+    letting go of it, closes the verb."""
+    with closing(steps):
+        for request in (answers := _Answers(steps)):
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answers.send(perform(request))
+
+
+async def aparts(
+    steps: Steps[None], perform: Callable[[Any], Awaitable[Any]]
+) -> AsyncIterator[list[IndexEntry]]:
+    """As `parts`, awaiting each request."""
+    with closing(steps):
+        for request in (answers := _Answers(steps)):
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answers.send(await perform(request))
+
+
+class _Answers:
+    """The requests of a streaming verb, each but a Part to be answered before the next is had. A
+    request that fails needs no word to the verb: it is closed."""
+
+    def __init__(self, steps: Steps[None]) -> None:
+        self._steps = steps
+        self._answer: Any = None
+
+    def send(self, answer: Any) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        answer, self._answer = self._answer, None
+        return self._steps.send(answer)
 
 
 class TableRef(NamedTuple):
@@ -204,4 +254,13 @@ class Store(Protocol):
 
     def kv_delete(self, key: str) -> Steps[None]:
         """Remove `key` if it is there. Atomic; safe to repeat."""
+        ...
+
+
+class Streaming(Protocol):
+    """A store that can give a long answer in parts."""
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """Every matching entry, once, ordered by (min_time, path), as Parts of `size` entries.
+        Read-only. Driven by `parts` or `aparts`."""
         ...

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,6 +24,7 @@ from gigapi_metadata.errors import (
     Unavailable,
 )
 from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
 APPLICATION_ID = 0x67696761  # "giga", in the file's header
 SCHEMA_VERSION = 2
@@ -74,10 +76,13 @@ class Transaction(msgspec.Struct, frozen=True):
     single: bool = False
 
 
+Request = Transaction | Begin | Fetch
+
+
 class SQLiteConnection:
     """The catalog in the file `path`. Threads and processes may share it.
 
-    Each transaction has a connection to itself while it runs; idle ones are kept for the next. The
+    Each request has a connection to itself while it runs; idle ones are kept for the next. The
     file is made by the first write: reading a catalog that is not there finds it empty.
 
     synchronous: "NORMAL" survives a crash of any process; a power cut may take the last commits,
@@ -105,23 +110,41 @@ class SQLiteConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
-    def perform(self, request: Transaction) -> Any:
+    def perform(self, request: Request) -> Any:
         """Run `request`; all of its writes happen, or, with an exception, none."""
         try:
-            connection = self._borrow(request.writes and request.creates)
-            if connection is None:
-                with closing(_empty_catalog()) as nothing:
-                    return _in_transaction(nothing, request)
-            try:
-                return _in_transaction(connection, request)
-            finally:
-                # Closed meanwhile: by whoever did not wait for this transaction to end.
-                if connection.in_transaction or self._closed:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
+            if isinstance(request, Transaction):
+                return self._transact(request)
+            if isinstance(request, Begin):
+                return self._begin(request)
+            return request.reading.fetch(request.size)
         except (sqlite3.Error, OSError) as error:
             raise self._mapped(error) from error
+
+    def _transact(self, request: Transaction) -> Any:
+        connection = self._borrow(request.writes and request.creates)
+        if connection is None:
+            with closing(_empty_catalog()) as nothing:
+                return _in_transaction(nothing, request)
+        try:
+            return _in_transaction(connection, request)
+        finally:
+            self._give_back(connection)
+
+    def _begin(self, request: Begin) -> Reading:
+        connection = self._borrow(False)
+        if connection is None:
+            nothing = _empty_catalog()
+            return Reading(nothing, request.work(nothing), nothing.close)
+        connection.execute("BEGIN")
+        return Reading(connection, request.work(connection), partial(self._give_back, connection))
+
+    def _give_back(self, connection: Database) -> None:
+        # Closed meanwhile: by whoever did not wait for this transaction to end.
+        if connection.in_transaction or self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Close all connections. May be called again. Used later, it opens the file each time."""
@@ -255,7 +278,7 @@ class AsyncSQLiteConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
-    async def perform(self, request: Transaction) -> Any:
+    async def perform(self, request: Request) -> Any:
         """As `SQLiteConnection.perform`, awaitable."""
         import asyncio  # costs a command line 30 ms that has no use for it
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Iterator
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from gigapi_metadata.stores.base import Selection, TableRef
 from gigapi_metadata.stores.sqlite.connection import Database
-from gigapi_metadata.stores.sqlite.rows import COLUMNS, split_path
+from gigapi_metadata.stores.sqlite.rows import COLUMNS, join_path, split_path
 from gigapi_metadata.timerange import INT64_MIN, Window
 
 _ROW = f"{COLUMNS}, dir, name"
@@ -38,11 +42,34 @@ def select(db: Database, table: TableRef, selection: Selection) -> list[tuple[An
         return []
     rows: list[tuple[Any, ...]] = []
     condition, values = _filters(selection)
+    by_path = selection.window.unbounded and selection.folder != ""
     for place, bounds in _places(db, table_id, selection):
-        query = f"SELECT {_ROW} FROM files WHERE table_id = ? AND {place}{condition}"
+        # Named, for SQLite may think a pass over all of the table shorter.
+        order = "INDEXED BY files_path" if by_path else ""
+        query = f"SELECT {_ROW} FROM files {order} WHERE table_id = ? AND {place}{condition}"
         rows += db.execute(query, (table_id, *bounds, *values))
     return rows
 
+
+def ordered(db: Database, table: TableRef, selection: Selection) -> Iterator[tuple[Any, ...]]:
+    """The rows that match by (min_time, path), read as they are asked for."""
+    table_id = db.table_id(table)
+    if table_id is None:
+        return
+    condition, values = _filters(selection)
+    each_span = [
+        db.execute(
+            f"SELECT {_ROW} FROM files WHERE table_id = ? AND {place}{condition} ORDER BY min_time",
+            (table_id, *bounds, *values),
+        )
+        for place, bounds in _spans_of(db, table_id, selection)
+    ]
+    by_time = merge(*each_span, key=_min_time)
+    for _, at_once in groupby(by_time, _min_time):
+        yield from sorted(at_once, key=lambda row: join_path(row[-2], row[-1]))
+
+
+_min_time = itemgetter(1)
 
 _Condition = tuple[str, list[Any]]
 """SQL, and the values in it."""
@@ -50,13 +77,9 @@ _Condition = tuple[str, list[Any]]
 
 def _places(db: sqlite3.Connection, table_id: int, selection: Selection) -> list[_Condition]:
     """Where in one of the two orders the rows lie that may match; no row lies in two places."""
-    window, folder = selection.window, selection.folder
-    if not window.unbounded:
-        found = spans(db, table_id)
-        condition = "span = ? AND min_time BETWEEN ? AND ? AND max_time >= ?"
-        if folder:
-            condition += " AND substr(iif(dir = '', name, dir || '/' || name), 1, ?) = ?"
-        return [(condition, _bounds(window, span, folder)) for span in found]
+    folder = selection.folder
+    if not selection.window.unbounded:
+        return _spans_of(db, table_id, selection)
     if not folder:
         return [("1", [])]
     parent, slash, begin = folder.rpartition("/")
@@ -65,6 +88,14 @@ def _places(db: sqlite3.Connection, table_id: int, selection: Selection) -> list
         condition, values = _begins("name", begin) if begin else ("1", [])
         places.append((f"dir = ? AND {condition}", [parent, *values]))
     return places
+
+
+def _spans_of(db: sqlite3.Connection, table_id: int, selection: Selection) -> list[_Condition]:
+    condition = "span = ? AND min_time BETWEEN ? AND ? AND max_time >= ?"
+    if selection.folder:
+        condition += " AND substr(iif(dir = '', name, dir || '/' || name), 1, ?) = ?"
+    found = spans(db, table_id)
+    return [(condition, _bounds(selection.window, span, selection.folder)) for span in found]
 
 
 def spans(db: sqlite3.Connection, table_id: int) -> list[int]:

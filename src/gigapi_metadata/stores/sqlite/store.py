@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.planning import Rules
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.base import Change, Part, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.sqlite import leases, queues, reading, writing
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
 from gigapi_metadata.stores.sqlite.rows import entry_of
+from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
 Clock = Callable[[], float]
 
@@ -107,6 +108,15 @@ class SQLiteStore:
         entries = [entry_of(table, row) for row in rows]
         entries.sort(key=lambda entry: (entry.min_time, entry.path))
         return entries
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """See `stores.base.Streaming`. The parts are of one moment, that of the first."""
+        answer: Reading = yield Begin(lambda db: reading.ordered(db, table, selection))
+        try:
+            while rows := (yield Fetch(answer, size)):
+                yield Part([entry_of(table, row) for row in rows])
+        finally:
+            answer.close()
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`."""
