@@ -56,6 +56,14 @@ class Database(sqlite3.Connection):
             known = self._numbers[table] = int(row[0])
         return known
 
+    def attempt(self, statement: str, values: tuple[object, ...]) -> bool:
+        """Run a statement; False, and nothing is changed, if a constraint forbids it."""
+        try:
+            self.execute(statement, values)
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
     def make_table(self, table: TableRef) -> int:
         """Give a new table its number. Not kept in mind: the transaction may be rolled back."""
         made = self.execute("INSERT INTO tables (database, name) VALUES (?, ?)", table).lastrowid

@@ -45,8 +45,6 @@ def queue_merge(
 ) -> None:
     """Add new files of one dir, layer and writer to its merge queue."""
     place = (table_id, files[0].layer, files[0].writer_id, queue.iteration, dir)
-    if len(files) == 1 and _joins_last(db, place, queue, files[0]):
-        return
     last = db.execute(_LAST_FILE, place).fetchone()
     seq, position, total = last or (None, -1, None)
     sizes = [file.size_bytes for file in files]
@@ -61,14 +59,6 @@ def queue_merge(
     db.executemany(_ADD_FILE, rows)
 
 
-def _joins_last(db: sqlite3.Connection, place: _Place, queue: MergeQueue, file: IndexEntry) -> bool:
-    """Add a file to the last waiting plan if it fits: what `pack` says, in one statement, for
-    services that register file after file."""
-    size = file.size_bytes
-    values = (split_path(file.path)[1], size, *place, queue.max_size - size)
-    return db.execute(_JOIN_LAST, values).rowcount == 1
-
-
 # The last file of a queue's last waiting plan.
 _LAST_FILE = """
     SELECT plan, position, total_bytes FROM plan_files
@@ -77,10 +67,6 @@ _LAST_FILE = """
                     AND iteration = ? AND dir = ? AND leased = 0
                   ORDER BY position DESC LIMIT 1)
     ORDER BY position DESC LIMIT 1
-"""
-_JOIN_LAST = f"""
-    INSERT INTO plan_files (plan, position, name, total_bytes)
-    SELECT plan, position + 1, ?, total_bytes + ? FROM ({_LAST_FILE}) WHERE total_bytes <= ?
 """
 _ADD_FILE = "INSERT INTO plan_files (plan, position, name, total_bytes) VALUES (?, ?, ?, ?)"
 

@@ -25,6 +25,12 @@ INSERT = f"""
 """
 """Takes a row of `row_of`; writes none if the path is there."""
 
+ARRIVE = f"""
+    INSERT INTO arrivals ({COLUMNS}, span, table_id, dir, name, iteration, max_size)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+"""Takes a row of `row_of`, its iteration and the size of a merge."""
+
 REPLACE = f"""
     UPDATE files SET {", ".join(f"{column} = ?" for column in COLUMNS.split(", "))}, span = ?
     WHERE table_id = ? AND dir = ? AND name = ?

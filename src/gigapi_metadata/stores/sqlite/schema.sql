@@ -70,6 +70,29 @@ CREATE TABLE plan_files (
     PRIMARY KEY (plan, position)
 ) WITHOUT ROWID;
 
+-- One new file that joins the last waiting plan of its queue, in one statement: what a service that
+-- registers file after file does. Fails, and changes nothing, if the path is there or there is no
+-- such plan with room for it.
+CREATE VIEW arrivals AS SELECT *, 0 AS iteration, 0 AS max_size FROM files WHERE 0;
+
+CREATE TRIGGER arrival INSTEAD OF INSERT ON arrivals BEGIN
+    INSERT INTO plan_files (plan, position, name, total_bytes)
+    SELECT plan, position + 1, NEW.name, total_bytes + NEW.size_bytes
+    FROM (SELECT plan, position, total_bytes FROM plan_files
+          WHERE plan = (SELECT seq FROM plans
+                        WHERE table_id = NEW.table_id AND kind = 'merge' AND layer = NEW.layer
+                          AND writer_id = NEW.writer_id AND iteration = NEW.iteration
+                          AND dir = NEW.dir AND leased = 0
+                        ORDER BY position DESC LIMIT 1)
+          ORDER BY position DESC LIMIT 1)
+    WHERE total_bytes <= NEW.max_size - NEW.size_bytes;
+    SELECT raise(ABORT, 'no plan') WHERE changes() = 0;
+    INSERT INTO files (size_bytes, min_time, max_time, layer, row_count, chunk_time, min_data,
+                       max_data, writer_id, span, table_id, dir, name)
+    VALUES (NEW.size_bytes, NEW.min_time, NEW.max_time, NEW.layer, NEW.row_count, NEW.chunk_time,
+            NEW.min_data, NEW.max_data, NEW.writer_id, NEW.span, NEW.table_id, NEW.dir, NEW.name);
+END;
+
 -- Leases under which a plan was ended or completed, so that doing it again has no effect.
 CREATE TABLE ended (
     table_id INTEGER NOT NULL,

@@ -33,6 +33,14 @@ class SQLiteStore:
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`."""
 
+        arriving = writing.arrival(change, rules)
+        if arriving is not None and (
+            yield Transaction(
+                lambda db: writing.arrive(db, table, *arriving), writes=True, single=True
+            )
+        ):
+            return
+
         def work(db: Database) -> None:
             writing.commit(db, table, change, rules, int(self._clock()))
 

@@ -15,7 +15,7 @@ from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
 from gigapi_metadata.stores.base import Change, TableRef
 from gigapi_metadata.stores.sqlite import leases, queues
 from gigapi_metadata.stores.sqlite.connection import Database
-from gigapi_metadata.stores.sqlite.rows import INSERT, REPLACE, row_of, split_path
+from gigapi_metadata.stores.sqlite.rows import ARRIVE, INSERT, REPLACE, row_of, split_path
 
 _MANY = 8  # rows, for which a savepoint costs less than it saves
 
@@ -50,6 +50,23 @@ def commit(db: Database, table: TableRef, change: Change, rules: Rules, now_s: i
             f"{gone!r} is no longer in {table.database}.{table.table}: it was removed or "
             "changed its layer after the plan was handed out; nothing was changed"
         )
+
+
+def arrival(change: Change, rules: Rules) -> tuple[IndexEntry, MergeQueue] | None:
+    """The file and its queue, if all that `change` does is to add one that waits to be merged."""
+    if len(change.add) != 1 or change.remove or change.ends is not None:
+        return None
+    entry = change.add[0]
+    queue = rules.queue_for(entry.layer, iteration_of(entry.path))
+    return (entry, queue) if isinstance(queue, MergeQueue) else None
+
+
+def arrive(db: Database, table: TableRef, entry: IndexEntry, queue: MergeQueue) -> bool:
+    """Add the file in one statement; False, and nothing is changed, where that can't be done."""
+    table_id = db.table_id(table)
+    return table_id is not None and db.attempt(
+        ARRIVE, (*row_of(entry, table_id), queue.iteration, queue.max_size)
+    )
 
 
 def _add(
