@@ -37,7 +37,7 @@ class _Due(NamedTuple):
 
 
 _PLACE = """
-    table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
+    table_id = :table_id AND kind = +:kind AND layer = :layer AND writer_id = :writer_id
     AND iteration = :iteration
 """
 _DUE = ", ".join(_Due._fields)
@@ -203,7 +203,7 @@ def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None
     iteration = plan.iteration if isinstance(plan, MergePlan) else 0
     found = db.execute(
         """SELECT seq FROM plans INDEXED BY plans_due
-           WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND iteration = ?
+           WHERE table_id = ? AND kind = +? AND layer = ? AND writer_id = ? AND iteration = ?
              AND due_s = ? AND id = ? AND leased = 1 AND given_back = 0""",
         (
             *(table_id, _kind_of(plan), layer_of(plan), plan.writer_id),

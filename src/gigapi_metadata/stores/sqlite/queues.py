@@ -22,8 +22,8 @@ from gigapi_metadata.planning import (
 from gigapi_metadata.stores.base import QueueRef
 from gigapi_metadata.stores.sqlite.rows import join_path, split_path
 
-# The index is named, here and in leases.py, wherever kind or leased is a parameter: SQLite would
-# weigh the partial indexes by its value, and so compile the statement anew for each.
+# The index is named, here and in leases.py, and a kind compared as +:kind: SQLite would else weigh
+# the partial indexes by a parameter's value, and so compile the statement anew for each.
 NEXT_POSITION = """
     (SELECT coalesce(max(position), 0) + 1 FROM plans INDEXED BY plans_queue
      WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
