@@ -64,45 +64,38 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[IndexEntry]]:
-    """Drive a streaming verb as `run` does, and yield the entries of each Part. Closing it, or
-    letting go of it, closes the verb."""
+    """Drive a streaming verb and yield the entries of each Part. When it is closed or let go of,
+    or a request fails, the verb is closed."""
+    answer: Any = None
     with closing(steps):
-        for request in (answers := _Answers(steps)):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
             if isinstance(request, Part):
                 yield request.entries
             else:
-                answers.send(perform(request))
+                answer = perform(request)
 
 
 async def aparts(
     steps: Steps[None], perform: Callable[[Any], Awaitable[Any]]
 ) -> AsyncIterator[list[IndexEntry]]:
     """As `parts`, awaiting each request."""
+    answer: Any = None
     with closing(steps):
-        for request in (answers := _Answers(steps)):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
             if isinstance(request, Part):
                 yield request.entries
             else:
-                answers.send(await perform(request))
-
-
-class _Answers:
-    """The requests of a streaming verb, each but a Part to be answered before the next is had. A
-    request that fails needs no word to the verb: it is closed."""
-
-    def __init__(self, steps: Steps[None]) -> None:
-        self._steps = steps
-        self._answer: Any = None
-
-    def send(self, answer: Any) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        answer, self._answer = self._answer, None
-        return self._steps.send(answer)
+                answer = await perform(request)
 
 
 class TableRef(NamedTuple):

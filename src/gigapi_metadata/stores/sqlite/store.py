@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.planning import Rules
@@ -15,7 +16,7 @@ from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
 Clock = Callable[[], float]
 
-
+_by_time = attrgetter("min_time", "path")
 _HOLDS_FILES = "EXISTS (SELECT 1 FROM files WHERE table_id = tables.id)"
 
 
@@ -32,7 +33,6 @@ class SQLiteStore:
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`."""
-
         arriving = writing.arrival(change, rules)
         if arriving is not None and (
             yield Transaction(
@@ -114,7 +114,7 @@ class SQLiteStore:
         """See `Store.select`. With a window, the cost follows the files found, not those there."""
         rows = yield Transaction(lambda db: reading.select(db, table, selection))
         entries = [entry_of(table, row) for row in rows]
-        entries.sort(key=lambda entry: (entry.min_time, entry.path))
+        entries.sort(key=_by_time)
         return entries
 
     def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
