@@ -126,8 +126,25 @@ def reads(folder: Path, sizes: Sequence[int]) -> Iterator[Row]:
                 "get", size, lambda path=path: floor.get(path), lambda path=path: index.get(path),
                 repeat=2000,
             )  # fmt: skip
+            if size == min(sizes):
+                with _index(folder / "small.db") as small:
+                    small.import_entries(index.get_all())
+            elif size == max(sizes):
+                yield _flatness(folder / "small.db", min(sizes), index, size)
             if size == LISTED:
                 yield _row("list everything", size, floor.all, index.get_all)
+
+
+def _flatness(file: Path, few: int, index: SQLiteIndex, many: int) -> Row:
+    """The same hour out of the smallest catalog and out of the largest, in turn."""
+    after = START_NS + few // FILES_AN_HOUR // 2 * HOUR_NS
+    hour = {"after": after, "before": after + HOUR_NS - 1}
+    with _index(file) as small:
+        assert small.query(**hour) == index.query(**hour)
+        return _row(
+            f"query of 1 h, the floor being {few:,}", many,
+            lambda: small.query(**hour), lambda: index.query(**hour), 1.3, repeat=20,
+        )  # fmt: skip
 
 
 def dense_query(folder: Path) -> Iterator[Row]:
