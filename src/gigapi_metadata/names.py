@@ -12,8 +12,9 @@ from functools import lru_cache
 
 from gigapi_metadata.errors import InvalidName
 
-_NAME = re.compile(r"[^:*?\[\]/\\\x00-\x1f\x7f-\x9f]+")
-_SEGMENT = re.compile(r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+")
+# Compiled when first used: a command line may have no use for them.
+_NAME = r"[^:*?\[\]/\\\x00-\x1f\x7f-\x9f]+"
+_SEGMENT = r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+"
 
 GIGAPI_MIN_FOLDER = 5
 """A first or second folder shorter than this crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -35,7 +36,7 @@ def check_name(kind: str, name: str) -> str:
 def _checked_name(kind: str, name: str) -> str:
     if not name:
         raise InvalidName(f"{kind} name is empty")
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise InvalidName(
             rf"{kind} name {name!r} holds one of : * ? [ ] / \ or a control character; "
             "none of these may be in a name"
@@ -74,7 +75,7 @@ def check_path(path: str) -> str:
         and path[-1] != "/"
     ):
         return path  # what nearly all are, without a regular expression
-    if not all(map(_SEGMENT.fullmatch, path.split("/"))):
+    if not all(re.fullmatch(_SEGMENT, segment) for segment in path.split("/")):
         raise InvalidName(f"path {path!r} {_path_fault(path)}")
     _check_text("path", path)
     return path

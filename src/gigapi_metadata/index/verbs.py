@@ -191,11 +191,13 @@ class TableVerbs:
     # Checks
 
     def _entries(self, what: str, entries: Iterable[IndexEntry] | None) -> Iterable[IndexEntry]:
+        if entries is None:
+            return ()
         if isinstance(entries, IndexEntry):
             raise InvalidEntry(f"{what} must be a list of entries; put the entry into [ ]")
-        if entries is not None and not isinstance(entries, Iterable):
+        if not isinstance(entries, Iterable):
             raise InvalidEntry(f"{what} must be a list of entries, not {type(entries).__name__}")
-        return () if entries is None else entries
+        return entries
 
     def _checked(self, add_entries: Iterable[IndexEntry] | None) -> Sequence[IndexEntry]:
         entries = list(self._entries("add_entries", add_entries))
@@ -230,14 +232,16 @@ class TableVerbs:
             raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
 
     def _removals(self, entries: Iterable[IndexEntry | str] | None) -> list[str]:
+        if entries is None:
+            return []
         if isinstance(entries, (str, IndexEntry)):
             raise InvalidEntry("rm_entries must be a list; put the entry into [ ]")
-        if entries is not None and not isinstance(entries, Iterable):
+        if not isinstance(entries, Iterable):
             raise InvalidEntry(
                 f"rm_entries must be a list of entries or paths, not {type(entries).__name__}"
             )
         paths: dict[str, None] = {}
-        for entry in entries or ():
+        for entry in entries:
             # A removal needs to name its file, no more: what a foreign writer left can be removed.
             path = entry.path if isinstance(entry, IndexEntry) else entry
             if isinstance(entry, IndexEntry) and (entry.database, entry.table) != self.ref:

@@ -8,7 +8,16 @@ and a cancelled or failed request unwinds it like any exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -53,6 +62,48 @@ async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Entries of an answer that is too long to be held. A streaming verb yields it among its
+    requests, and is sent nothing back."""
+
+    entries: list[IndexEntry]
+
+
+def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[IndexEntry]]:
+    """Drive a streaming verb and yield the entries of each Part. When it is closed or let go of,
+    or a request fails, the verb is closed."""
+    answer: Any = None
+    with closing(steps):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answer = perform(request)
+
+
+async def aparts(
+    steps: Steps[None], perform: Callable[[Any], Awaitable[Any]]
+) -> AsyncIterator[list[IndexEntry]]:
+    """As `parts`, awaiting each request."""
+    answer: Any = None
+    with closing(steps):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answer = await perform(request)
 
 
 class TableRef(NamedTuple):
@@ -227,4 +278,13 @@ class Store(Protocol):
 
     def kv_delete(self, key: str) -> Steps[None]:
         """Remove `key` if it is there. Atomic; safe to repeat."""
+        ...
+
+
+class Streaming(Protocol):
+    """A store that can give a long answer in parts."""
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """Every matching entry, once, ordered by (min_time, path), as Parts of `size` entries.
+        Read-only. Driven by `parts` or `aparts`."""
         ...
