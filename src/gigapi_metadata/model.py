@@ -24,16 +24,17 @@ from gigapi_metadata.urls import hide
 Stats = dict[str, Any]
 """Column name -> value: whatever JSON can hold."""
 
-_DOCUMENT_NAMES = {
+DOCUMENT_NAMES = {
     "min_time": "str_min_time",
     "max_time": "str_max_time",
     "chunk_time": "str_chunk_time",
     "min_data": "min",
     "max_data": "max",
 }
+"""What an entry's fields are called in GigAPI's documents, where that differs."""
 
 
-class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=_DOCUMENT_NAMES):
+class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=DOCUMENT_NAMES):
     """The record of one data file.
 
     `path` is relative to the table's data folder; `min_time`/`max_time` are the file's own time

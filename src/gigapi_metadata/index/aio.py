@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
+from gigapi_metadata.index.arrow import as_table
+from gigapi_metadata.index.base import (
+    STREAM_SIZE,
+    AsyncConnectionT,
+    AsyncShell,
+    TableShell,
+    query_options,
+)
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -17,10 +25,12 @@ from gigapi_metadata.model import (
     QueryOptions,
     QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store
+from gigapi_metadata.stores.base import QueueRef, Store, aparts
 
 if TYPE_CHECKING:
     import asyncio
+
+    import pyarrow
 
     from gigapi_metadata.index.groups_aio import TaskCommitter
 
@@ -81,6 +91,40 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
         return await self._run(self._verbs.query(options, layer))
+
+    async def iter_query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        size: int = STREAM_SIZE,
+    ) -> AsyncIterator[IndexEntry]:
+        """See `Index.iter_query`. Left before its end, it is closed with `aclose()`."""
+        options = query_options(options, after, before, folder, iteration)
+        steps = self._verbs.stream(options, layer, size)
+        async with aclosing(aparts(steps, self.connection.perform)) as found:
+            async for part in found:
+                for entry in part:
+                    yield entry
+
+    async def query_arrow(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> pyarrow.Table:
+        """See `Index.query_arrow`."""
+        options = query_options(options, after, before, folder, iteration)
+        columns = await self._run(self._verbs.columns(options, layer))
+        return as_table(self._verbs.ref, columns)
 
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.arrow import as_table
+from gigapi_metadata.index.base import STREAM_SIZE, ConnectionT, Shell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -18,10 +19,12 @@ from gigapi_metadata.model import (
     QueryOptions,
     QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store
+from gigapi_metadata.stores.base import QueueRef, Store, parts
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    import pyarrow
 
     from gigapi_metadata.index.groups import ThreadCommitter
 
@@ -110,6 +113,48 @@ class Index(TableShell, Shell[ConnectionT]):
         """
         options = query_options(options, after, before, folder, iteration)
         return self._run(self._verbs.query(options, layer))
+
+    def iter_query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        size: int = STREAM_SIZE,
+    ) -> Iterator[IndexEntry]:
+        """As `query`, without holding all that is found: `size` entries are read at a time.
+
+        On SQLite the entries are all of one moment; on Redis those of a day are, and what is added
+        after the first was given may or may not be among them. Closing the iterator ends the read.
+        """
+        options = query_options(options, after, before, folder, iteration)
+        steps = self._verbs.stream(options, layer, size)
+        for part in parts(steps, self.connection.perform):
+            yield from part
+
+    def query_arrow(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> pyarrow.Table:
+        """As `query`, as a pyarrow.Table: a row per entry, with the columns database, table, path,
+        layer, writer_id, size_bytes, row_count, min_time, max_time, chunk_time (nanoseconds), and
+        min and max as JSON texts. No entry is made on the way.
+
+        Raises:
+            MissingExtra: pyarrow is not installed.
+        """
+        options = query_options(options, after, before, folder, iteration)
+        columns = self._run(self._verbs.columns(options, layer))
+        return as_table(self._verbs.ref, columns)
 
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""

@@ -23,7 +23,16 @@ from gigapi_metadata.model import (
 )
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.planning import Rules, check_queued
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    QueueRef,
+    Selection,
+    Steps,
+    Store,
+    TableRef,
+    columns_of,
+)
 from gigapi_metadata.timerange import window
 from gigapi_metadata.validation import are_plain, check_entry
 
@@ -77,6 +86,32 @@ class TableVerbs:
 
     def query(self, options: QueryOptions, layer: str | None) -> Steps[list[IndexEntry]]:
         """See `Index.query`."""
+        selection = self._selection(options, layer)
+        if selection is None:
+            return []
+        return (yield from self.store.select(self.ref, selection))
+
+    def columns(self, options: QueryOptions, layer: str | None) -> Steps[Columns]:
+        """See `Index.query_arrow`."""
+        selection = self._selection(options, layer)
+        if selection is None:
+            return columns_of([])
+        return (yield from self.store.columns(self.ref, selection))
+
+    def stream(self, options: QueryOptions, layer: str | None, size: int) -> Steps[None]:
+        """See `Index.iter_query`: Parts of `size` entries."""
+        if type(size) is not int or size < 1:
+            raise InvalidConfiguration(f"size must be 1 or more, not {size!r}")
+        selection = self._selection(options, layer)
+        if selection is not None:
+            yield from self.store.stream(self.ref, selection, size)
+
+    def _selection(self, options: QueryOptions, layer: str | None) -> Selection | None:
+        """What is asked for. None: nothing can match.
+
+        Raises:
+            InvalidConfiguration: an option is not what it should be.
+        """
         if type(options.iteration) is not int or options.iteration < 0:
             raise InvalidConfiguration(
                 f"iteration must be a whole number, 0 for any, not {options.iteration!r}"
@@ -88,9 +123,8 @@ class TableVerbs:
         except TypeError as fault:
             raise InvalidConfiguration(str(fault)) from fault
         if wanted.after > wanted.before:
-            return []
-        selection = Selection(wanted, options.folder, options.iteration, layer)
-        return (yield from self.store.select(self.ref, selection))
+            return None
+        return Selection(wanted, options.folder, options.iteration, layer)
 
     def paths(self) -> Steps[list[str]]:
         """See `Index.paths`."""

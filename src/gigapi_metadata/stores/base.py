@@ -9,7 +9,7 @@ and a cancelled or failed request unwinds it like any exception.
 from __future__ import annotations
 
 from collections.abc import (
-    AsyncIterator,
+    AsyncGenerator,
     Awaitable,
     Callable,
     Generator,
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan, Stats
 from gigapi_metadata.planning import Rules
 from gigapi_metadata.timerange import Window
 
@@ -90,7 +90,7 @@ def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[In
 
 async def aparts(
     steps: Steps[None], perform: Callable[[Any], Awaitable[Any]]
-) -> AsyncIterator[list[IndexEntry]]:
+) -> AsyncGenerator[list[IndexEntry], None]:
     """As `parts`, awaiting each request."""
     answer: Any = None
     with closing(steps):
@@ -130,6 +130,22 @@ class Change(msgspec.Struct, frozen=True):
         return self.ends is not None and bool(self.add or self.remove)
 
 
+class Placed(Protocol):
+    """What a selection looks at: an entry, or as much of one."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def layer(self) -> str: ...
+    @property
+    def min_time(self) -> int: ...
+    @property
+    def max_time(self) -> int: ...
+
+
+PlacedT = TypeVar("PlacedT", bound=Placed)
+
+
 class Selection(msgspec.Struct, frozen=True):
     """Which entries are asked for: those that overlap `window`, and match the rest where given."""
 
@@ -138,7 +154,7 @@ class Selection(msgspec.Struct, frozen=True):
     iteration: int = 0
     layer: str | None = None
 
-    def matches(self, entry: IndexEntry) -> bool:
+    def matches(self, entry: Placed) -> bool:
         """The full rule (FORMAT, "Querying"), for stores that narrow by something coarser."""
         return (
             entry.min_time <= self.window.before
@@ -148,7 +164,7 @@ class Selection(msgspec.Struct, frozen=True):
             and (self.layer is None or entry.layer == self.layer)
         )
 
-    def among(self, entries: list[IndexEntry]) -> list[IndexEntry]:
+    def among(self, entries: list[PlacedT]) -> list[PlacedT]:
         """Those of `entries` that match."""
         if self.folder or self.iteration or self.layer is not None:
             return [entry for entry in entries if self.matches(entry)]
@@ -163,6 +179,15 @@ class Selection(msgspec.Struct, frozen=True):
         return f".{self.iteration}.parquet"
 
 
+ENTRY_TEXTS = ("path", "layer", "writer_id")
+ENTRY_NUMBERS = ("size_bytes", "row_count", "min_time", "max_time", "chunk_time")
+ENTRY_STATS = ("min", "max")
+
+Columns: TypeAlias = dict[str, list[Any]]
+"""Entries of one table column by column: ENTRY_TEXTS as str, ENTRY_NUMBERS as int, ENTRY_STATS as
+JSON (bytes), or None where nothing is known."""
+
+
 class QueueRef(msgspec.Struct, frozen=True):
     """Which queues a plan is asked from. `iteration` counts for merges only."""
 
@@ -170,6 +195,19 @@ class QueueRef(msgspec.Struct, frozen=True):
     layer: str
     writer_id: str
     iteration: int = 0
+
+
+def columns_of(entries: Sequence[IndexEntry]) -> Columns:
+    """Entries, column by column."""
+    names = (*ENTRY_TEXTS, *ENTRY_NUMBERS)
+    columns: Columns = {name: [getattr(entry, name) for entry in entries] for name in names}
+    columns["min"] = [_json_or_none(entry.min_data) for entry in entries]
+    columns["max"] = [_json_or_none(entry.max_data) for entry in entries]
+    return columns
+
+
+def _json_or_none(stats: Stats | None) -> bytes | None:
+    return None if stats is None else msgspec.json.encode(stats)
 
 
 def one_by_one(lease_one: Callable[[], Steps[Plan | None]], limit: int) -> Steps[list[Plan]]:
@@ -206,6 +244,15 @@ class Store(Protocol):
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """Every matching entry, once, ordered by (min_time, path). Read-only."""
+        ...
+
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """As `select`, column by column and in no order. Read-only."""
+        ...
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """Every matching entry, once, ordered by (min_time, path), as Parts of `size` entries.
+        Read-only. Driven by `parts` or `aparts`."""
         ...
 
     def lease(
@@ -278,13 +325,4 @@ class Store(Protocol):
 
     def kv_delete(self, key: str) -> Steps[None]:
         """Remove `key` if it is there. Atomic; safe to repeat."""
-        ...
-
-
-class Streaming(Protocol):
-    """A store that can give a long answer in parts."""
-
-    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
-        """Every matching entry, once, ordered by (min_time, path), as Parts of `size` entries.
-        Read-only. Driven by `parts` or `aparts`."""
         ...

@@ -10,7 +10,17 @@ from gigapi_metadata.errors import Conflict, InvalidName
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import Rules
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef, one_by_one
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    Part,
+    QueueRef,
+    Selection,
+    Steps,
+    TableRef,
+    columns_of,
+    one_by_one,
+)
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
@@ -159,6 +169,16 @@ class JSONStore:
         )
         found.sort(key=lambda entry: (entry.min_time, entry.path))
         return found
+
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """See `Store.columns`."""
+        return columns_of((yield from self.select(table, selection)))
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """See `Store.stream`. All are held."""
+        entries = yield from self.select(table, selection)
+        for first in range(0, len(entries), size):
+            yield Part(entries[first : first + size])
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`."""

@@ -7,7 +7,6 @@ merge or a move, which stay within their day, is seen before or after, never hal
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,12 +21,20 @@ from gigapi_metadata.names import (
 from gigapi_metadata.planning import (
     Rules,
 )
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    PlacedT,
+    QueueRef,
+    Selection,
+    Steps,
+    TableRef,
+)
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import mend, select
+from gigapi_metadata.stores.redis.reading import Decode, in_order, mend, select, stream
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -46,9 +53,6 @@ from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
 _pack = msgspec.msgpack.Encoder().encode
-
-in_order = attrgetter("min_time", "path")
-"""What entries are ordered by."""
 
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
@@ -196,11 +200,25 @@ class RedisStore:
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. Through the time index, or from the hashes (reading.py)."""
-        entries = yield from select(
-            table, selection, self._session.full_checks, shared=self._shared
-        )
+        entries = yield from self._selected(table, selection, documents.decode_all)
         entries.sort(key=in_order)
         return entries
+
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """See `Store.columns`."""
+        rows = yield from self._selected(table, selection, documents.decode_rows)
+        return documents.columns_of(rows)
+
+    def _selected(
+        self, table: TableRef, selection: Selection, decode: Decode[PlacedT]
+    ) -> Steps[list[PlacedT]]:
+        checks = self._session.full_checks
+        return select(table, selection, checks, decode, shared=self._shared)
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """See `Store.stream`; reading.py says what is of one moment."""
+        checks = self._session.full_checks
+        return stream(table, selection, checks, shared=self._shared, size=size)
 
     def reindex(self, table: TableRef) -> Steps[None]:
         """Make the time index of `table` anew. Safe at any time; others see no difference."""

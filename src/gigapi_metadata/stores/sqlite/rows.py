@@ -9,7 +9,7 @@ import msgspec
 
 from gigapi_metadata.errors import CorruptState
 from gigapi_metadata.model import IndexEntry, Stats
-from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.base import Columns, TableRef
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Stats).decode
@@ -107,3 +107,21 @@ def _stats(table: TableRef, path: str, text: Any) -> Stats:
         raise CorruptState(
             f"the statistics of {path!r} in {table.database}.{table.table} can't be read: {fault}"
         ) from fault
+
+
+def columns_of(rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows as `entry_of` takes them, column by column. Statistics are as stored."""
+    turned = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(11)]
+    size, min_time, max_time, layer, row_count, chunk_time, low, high, writer, dirs, names = turned
+    return {
+        "path": [f"{dir}/{name}" if dir else name for dir, name in zip(dirs, names, strict=True)],
+        "layer": layer,
+        "writer_id": writer,
+        "size_bytes": size,
+        "row_count": row_count,
+        "min_time": min_time,
+        "max_time": max_time,
+        "chunk_time": chunk_time,
+        "min": [None if text is None else text.encode() for text in low],
+        "max": [None if text is None else text.encode() for text in high],
+    }

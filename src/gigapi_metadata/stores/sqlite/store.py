@@ -10,6 +10,7 @@ from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.planning import Rules
 from gigapi_metadata.stores.base import (
     Change,
+    Columns,
     Part,
     QueueRef,
     Selection,
@@ -19,7 +20,7 @@ from gigapi_metadata.stores.base import (
 )
 from gigapi_metadata.stores.sqlite import leases, queues, reading, writing
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
-from gigapi_metadata.stores.sqlite.rows import entry_of
+from gigapi_metadata.stores.sqlite.rows import columns_of, entry_of
 from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
 Clock = Callable[[], float]
@@ -129,8 +130,12 @@ class SQLiteStore:
         entries.sort(key=_by_time)
         return entries
 
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """See `Store.columns`."""
+        return columns_of((yield Transaction(lambda db: reading.select(db, table, selection))))
+
     def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
-        """See `stores.base.Streaming`. The parts are of one moment, that of the first."""
+        """See `Store.stream`. The parts are of one moment, that of the first."""
         answer: Reading = yield Begin(lambda db: reading.ordered(db, table, selection))
         try:
             while rows := (yield Fetch(answer, size)):

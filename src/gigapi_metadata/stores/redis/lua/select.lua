@@ -7,7 +7,7 @@
 --          files_prefix, drop_prefix; most_bytes: of cells to answer with; full: all days and dirs are checked;
 --          else those around the window, `near` cells on either side, or all of up to `days` and `dirs`
 -- Returns  {'OK', dir, cell, dir, cell, ...} | {'STALE'}: the index has to be mended first
---        | {'MANY'}: more than most_bytes
+--        | {'MANY', day, microsecond, ...}: more than most_bytes; when the first cell of each day begins
 --
 -- files, cell and drop keys follow from stored data, so they can't be declared; they lie beside the rest.
 
@@ -153,7 +153,8 @@ local function in_folder(dir)
   return string.sub(head, 1, #job.folder) == job.folder or string.sub(job.folder, 1, #head) == head
 end
 
-local reply, bytes = { 'OK' }, 0
+-- The cells that overlap the window; the days that they are of, each with when the first of them begins.
+local overlapping, days, earliest, bytes = {}, {}, {}, 0
 for _, cell in ipairs(cells) do
   if job.folder == '' or in_folder(cell.dir) then
     local key = job.cell_prefix .. cell.member
@@ -163,13 +164,28 @@ for _, cell in ipairs(cells) do
     end
     local min, max = struct.unpack(BOUNDS, bounds)
     if min <= job.before and max >= job.after then
-      local records = redis.call('GET', key)
-      bytes = bytes + #records
-      if bytes > job.most_bytes then
-        return { 'MANY' }
+      cell.key = key
+      overlapping[#overlapping + 1] = cell
+      bytes = bytes + redis.call('STRLEN', key)
+      local day = day_of(cell.dir)
+      if not earliest[day] then
+        days[#days + 1] = day
       end
-      reply[#reply + 1], reply[#reply + 2] = cell.dir, records
+      earliest[day] = math.min(earliest[day] or min, min)
     end
+  end
+end
+
+local reply
+if bytes > job.most_bytes then
+  reply = { 'MANY' }
+  for _, day in ipairs(days) do
+    reply[#reply + 1], reply[#reply + 2] = day, string.format('%.0f', earliest[day])
+  end
+else
+  reply = { 'OK' }
+  for _, cell in ipairs(overlapping) do
+    reply[#reply + 1], reply[#reply + 2] = cell.dir, redis.call('GET', cell.key)
   end
 end
 return reply
