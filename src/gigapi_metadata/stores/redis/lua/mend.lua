@@ -129,6 +129,8 @@ local function read_day(name)
 end
 
 local function list_dir(index, dir, files)
+  -- It may be there without being listed.
+  redis.call('DEL', job.cell_prefix .. member_of(0, dir))
   table.sort(files, function(a, b) return a.min < b.min end)
   for first = 1, #files, CELL_FILES do
     local records, max, last = {}, -math.huge, math.min(first + CELL_FILES - 1, #files)
