@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scan.*",),
     ("storage.*",),  # all I/O to data files
     ("worker.*",),
+    ("doctor.*",),  # looks at stores and storages from outside
     ("sql.*",),
     ("",),  # the public names
     ("cli.*",),

@@ -13,7 +13,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -43,6 +43,7 @@ from gigapi_metadata.errors import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis import scripts
+from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.scripts import Request
 from gigapi_metadata.urls import has_bad_port, hide
 
@@ -280,6 +281,7 @@ class _Connection:
         self._target, self._settings = parse_url(url)
         self.shown_url = hide(url)
         self.receipts = Receipts()
+        self._watch = Watch(self.shown_url)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
@@ -303,10 +305,16 @@ class RedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return attempts.send(self.client)
+                answer = attempts.send(self.client)
+                break
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             time.sleep(pause)
+        if request.writes and self._watch.due:
+            self._watch.begin()
+            with suppress(RedisError, OSError):  # may be forbidden
+                self._watch.say(INFO.send(self.client))
+        return answer
 
     def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
@@ -339,10 +347,16 @@ class AsyncRedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return await attempts.send(self.client)
+                answer = await attempts.send(self.client)
+                break
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)
+        if request.writes and self._watch.due:
+            self._watch.begin()
+            with suppress(RedisError, OSError):  # may be forbidden
+                self._watch.say(await INFO.send(self.client))
+        return answer
 
     async def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
