@@ -55,6 +55,9 @@ class _ForeignDocument(msgspec.Struct):
     chunk_time: int | float | None = 0
 
 
+FAULTS = (ValueError, TypeError, OverflowError, RecursionError, msgspec.DecodeError)
+"""What taking JSON apart raises when somebody else has made it."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Document).decode
 _decode_foreign = msgspec.json.Decoder(_ForeignDocument).decode
@@ -87,7 +90,7 @@ def decode(document: bytes, key: str) -> IndexEntry:
             found.max,
             found.writer_id,
         )
-    except (ValueError, msgspec.DecodeError):
+    except FAULTS:
         return _decode_leniently(document, key)
 
 
@@ -108,7 +111,7 @@ def _decode_leniently(document: bytes, key: str) -> IndexEntry:
             max_data=_stats(found.max),
             writer_id=found.writer_id or "",
         )
-    except (ValueError, OverflowError, msgspec.DecodeError) as fault:
+    except FAULTS as fault:
         start = document[:120].decode(errors="replace")
         raise CorruptState(f"{key} holds an entry that can't be read ({fault}): {start}") from fault
 
