@@ -59,12 +59,12 @@ class Pending(msgspec.Struct, frozen=True, array_like=True):
 
     def is_ours(self) -> bool:
         """Whether the names are such as `commit` makes: neither leads out of the table's folder."""
-        top, *dirs, name = self.target.split("/")
+        parts = self.target.split("/")
         return (
             _SOURCE.fullmatch(self.source) is not None
-            and top == "data"
-            and name in (METADATA, PLANS)
-            and {"", ".", ".."}.isdisjoint(dirs)
+            and parts[0] == "data"
+            and parts[-1] in (METADATA, PLANS)
+            and {"", ".", ".."}.isdisjoint(parts)
         )
 
 

@@ -95,6 +95,10 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(url, str):
         raise InvalidConfiguration(f"a Redis URL is text, not {type(url).__name__}")
     shown = hide(url)
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise InvalidConfiguration(f"{shown!a}: the URL is not valid Unicode text") from None
     if has_bad_port(url) or "@" in _after_host(url):
         # What follows may be a part of the password: none of it is shown.
         raise InvalidConfiguration(
@@ -111,8 +115,12 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         raise InvalidConfiguration(
             f"{shown}: a Redis URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}"
         ) from None
-    except ValueError as fault:
-        raise InvalidConfiguration(f"{shown}: {fault}") from None
+    except ValueError:
+        # Their messages quote the URL.
+        raise InvalidConfiguration(
+            f"{shown}: the URL can't be read; its form is "
+            "redis://user:password@host:port/database?option=value"
+        ) from None
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise InvalidConfiguration(
@@ -148,8 +156,8 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
 def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
     """Refuse values that redis-py takes and then does not work with."""
     for name in ("socket_timeout", "socket_connect_timeout", "max_connections"):
-        if not re.fullmatch(r"[0-9]*\.?[0-9]*", options.get(name, "1")) or (
-            float(options.get(name, "1") or 0) <= 0
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", options.get(name, "1")) or (
+            float(options.get(name, "1")) <= 0
         ):
             raise InvalidConfiguration(f"{shown}: {name} must be a number above 0")
     if options.get("protocol", "2") not in ("2", "3"):
