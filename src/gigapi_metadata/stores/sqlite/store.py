@@ -385,6 +385,14 @@ def _row(entry: IndexEntry, table_id: int) -> tuple[object, ...]:
 
 def _entry(table: TableRef, row: Sequence[Any]) -> IndexEntry:
     path, size, min_time, max_time, layer, rows, chunk_time, min_data, max_data, writer = row
+    try:
+        # The cheapest way to see that these are texts and those integers: SQLite keeps anything.
+        "".join((path, layer, writer))
+        _ = size | min_time | max_time | rows | chunk_time
+    except TypeError as fault:
+        raise CorruptState(
+            f"the entry of {path!r} in {table.database}.{table.table} can't be read: {fault}"
+        ) from fault
     return IndexEntry(
         table.database,
         table.table,
