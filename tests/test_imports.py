@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scan.*",),
     ("storage.*",),  # all I/O to data files
     ("worker.*",),
+    ("doctor.*",),  # looks at stores and storages from outside
     ("sql.*",),
     ("",),  # the public names
     ("cli.*",),

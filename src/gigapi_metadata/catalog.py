@@ -64,7 +64,9 @@ def parse(url: str | os.PathLike[str]) -> Target:
                 f"{text!r} is no path and no URL; write {word or 'sqlite'}://… or ./{text}"
             )
         path = Path(text)
-        is_file = path.is_file() or (path.suffix in _FILE_SUFFIXES and not path.is_dir())
+        is_file = os.path.isfile(path) or (
+            path.suffix in _FILE_SUFFIXES and not os.path.isdir(path)
+        )
         return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
     if scheme in REDIS_SCHEMES:
         return Target("redis", text)

@@ -50,6 +50,7 @@ _MODULES = {
     "copy": "copy",
     "export": "copy",
     "import": "copy",
+    "doctor": "doctor",
     "config": "config",
     "demo": "demo",
 }

@@ -31,9 +31,16 @@ def note(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON value; a list as an array with one element a line."""
+    import json
+
     import msgspec
 
-    encode = msgspec.json.Encoder().encode
+    def encode(element: Any) -> bytes:
+        try:
+            return msgspec.json.encode(element)
+        except OverflowError:  # somebody has stored an integer of over 64 bits
+            return json.dumps(msgspec.to_builtins(element), ensure_ascii=False).encode()
+
     if isinstance(value, list):
         lines = ",\n".join(encode(element).decode() for element in value)
         write(f"[\n{lines}\n]" if value else "[]")
@@ -80,7 +87,10 @@ def iso(time_ns: int) -> str:
     digits = f"{rest:09}"
     while digits.endswith("000"):
         digits = digits[:-3]
-    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    try:
+        moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    except OverflowError:  # no year of a calendar
+        return f"{time_ns} ns"
     return f"{moment}.{digits}Z" if digits else f"{moment}Z"
 
 

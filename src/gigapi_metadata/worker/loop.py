@@ -119,7 +119,8 @@ class Worker:
         """Work until stopped; with `once` until nothing is due any more. How many jobs ended how.
 
         Raises:
-            StoreError: the catalog can't be read; with `once` only, otherwise it is tried again.
+            MetadataError: the catalog can't be read, or parts of it; with `once` only, and after
+                everything else is done. Otherwise it is tried again.
         """
         self._finished, self._idle = False, 0
         faults: list[BaseException] = []
@@ -135,6 +136,8 @@ class Worker:
         self._wind_up(threads)
         if faults:
             raise faults[0]
+        if once and self._finder.fault is not None:
+            raise self._finder.fault
         return self.totals
 
     def stop(self) -> None:
