@@ -30,12 +30,11 @@ VALUES = [
 ]
 COLUMNS = {
     "tables": "database name",
-    "files": "path size_bytes min_time max_time layer row_count chunk_time min_data max_data "
+    "files": "dir name size_bytes min_time max_time layer row_count chunk_time min_data max_data "
     "writer_id span",
-    "folders": "dir files",
     "plans": "layer writer_id iteration dir leased position due_s id path path_to layer_to "
     "used_leases attempts error",
-    "plan_files": "path total_bytes",
+    "plan_files": "name total_bytes",
 }
 
 

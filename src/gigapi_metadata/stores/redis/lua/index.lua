@@ -112,7 +112,8 @@ function Index:add(dir, records, number, min, max)
   end
   if size >= CELL_BYTES then
     local full = member_of(redis.call('HINCRBY', self.keys.full, dir, 1), dir)
-    redis.call('RENAME', key, self.prefix .. full)
+    redis.call('SET', self.prefix .. full, redis.call('GET', key))
+    redis.call('DEL', key)
     redis.call('ZREM', self.keys.cells, member)
     if redis.call('ZADD', self.keys.cells, score, full) == 0 then
       self:count(dir, BROKEN) -- the number of full cells was lost, and now a cell is
