@@ -244,25 +244,38 @@ def _add(
     rules: Rules,
     now_s: int,
 ) -> None:
-    new: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+    planned: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+    more: Counter[str] = Counter()
     for entry in entries:
-        row = _row(entry, table_id)
+        row, dir = _row(entry, table_id), dir_of(entry.path)
         if db.execute(_INSERT, row).rowcount:
-            place = (dir_of(entry.path), entry.layer, entry.writer_id, iteration_of(entry.path))
-            new.setdefault(place, []).append(entry)
-        else:
-            db.execute(_UPDATE, row)
-    for (dir, layer, _, iteration), files in new.items():
-        db.execute(
-            """INSERT INTO folders (table_id, dir, files) VALUES (?, ?, ?)
-               ON CONFLICT DO UPDATE SET files = files + excluded.files""",
-            (table_id, dir, len(files)),
-        )
+            more[dir] += 1
+        elif not _replace(db, row, table_id, entry):
+            continue
+        place = (dir, entry.layer, entry.writer_id, iteration_of(entry.path))
+        planned.setdefault(place, []).append(entry)
+    db.executemany(
+        """INSERT INTO folders (table_id, dir, files) VALUES (?, ?, ?)
+           ON CONFLICT DO UPDATE SET files = files + excluded.files""",
+        [(table_id, dir, files) for dir, files in more.items()],
+    )
+    for (dir, layer, _, iteration), files in planned.items():
         queue = rules.queue_for(layer, iteration)
         if isinstance(queue, MergeQueue):
             queues.queue_merge(db, table_id, dir, queue, files, now_s)
         elif isinstance(queue, MoveQueue):
             queues.queue_move(db, table_id, queue, files)
+
+
+def _replace(
+    db: sqlite3.Connection, row: tuple[object, ...], table_id: int, entry: IndexEntry
+) -> bool:
+    """Replace the entry that is there; whether it was in another layer."""
+    (layer,) = db.execute(
+        "SELECT layer FROM files WHERE table_id = ? AND path = ?", (table_id, entry.path)
+    ).fetchone()
+    db.execute(_UPDATE, row)
+    return bool(layer != entry.layer)
 
 
 def _creates(change: Change) -> bool:
