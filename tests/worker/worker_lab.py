@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from gigapi_metadata import (
     IndexEntry,
     Layer,
+    QueuedPlan,
     RedisConnection,
     RedisDBIndex,
     RedisIndex,
@@ -35,6 +36,7 @@ from gigapi_metadata import (
     SQLiteDBIndex,
     SQLiteIndex,
 )
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.worker import Filter, Options, Outcome, Worker
 from gigapi_metadata.worker.policy import RetryPolicy
@@ -259,6 +261,11 @@ def finish(lab: Lab) -> list[Outcome]:
         assert time.monotonic() < deadline, "plans are left"
         if not lab.redis:
             lab = lab.ahead(100_000)
+
+
+def planned(index: Any) -> list[QueuedPlan]:
+    """The plans, but for drops of results that are not registered yet."""
+    return [plan for plan in index.plans() if plan.writer_id != UNFINISHED]
 
 
 def check_whole(lab: Lab, rows: Counter[str]) -> None:

@@ -12,6 +12,7 @@ from gigapi_metadata.errors import InvalidConfiguration, LeaseLost, MetadataErro
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import DropPlan, MergePlan, Plan, PlanKind
 from gigapi_metadata.names import check_name
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.stores.base import QueueRef
 from gigapi_metadata.timerange import Window
 from gigapi_metadata.worker.outcome import paths_of
@@ -70,7 +71,7 @@ class Filter(msgspec.Struct, frozen=True):
         """Whether plans of `queue` can pass."""
         return (
             queue.kind in self.kinds
-            and (self.writer_id is None or queue.writer_id == self.writer_id)
+            and (self.writer_id is None or queue.writer_id in (self.writer_id, UNFINISHED))
             and (self.levels is None or queue.kind != "merge" or queue.iteration in self.levels)
         )
 

@@ -30,6 +30,7 @@ from gigapi_metadata.worker.merge import merge
 from gigapi_metadata.worker.move import move
 from gigapi_metadata.worker.outcome import Outcome, Status, kind_of
 from gigapi_metadata.worker.policy import RetryPolicy
+from gigapi_metadata.worker.unfinished import worth_telling
 from gigapi_metadata.worker.workspace import Workspace
 
 log = logging.getLogger("gigapi_metadata.worker")
@@ -200,8 +201,9 @@ class Worker:
         outcome = carry_out(self._tools, found.table, found.plan, runner)
         self._finder.changed(found.table)
         with self._state:
-            self.totals[outcome.status] += 1
-            self._report(outcome)
+            if worth_telling(outcome):
+                self.totals[outcome.status] += 1
+                self._report(outcome)
             self._state.notify_all()
 
     def _rest(self, once: bool) -> bool:

@@ -27,6 +27,7 @@ from gigapi_metadata.storage import LocalStorage, S3Storage
 from gigapi_metadata.worker.jobs import Job, attempt_path, clear_leftovers
 from gigapi_metadata.worker.rewrite import Interrupt, Limits, Merged, merge_files
 from gigapi_metadata.worker.sources import Input
+from gigapi_metadata.worker.unfinished import announce, registered
 
 DOWNLOADS = 4
 """How many sources of one merge are fetched at once."""
@@ -49,6 +50,8 @@ def merge(job: Job) -> None:
     clear_leftovers(job, storage, plan.path_to, temporary=False)
     path = attempt_path(plan.path_to, os.urandom(6).hex())
     job.work.path = path
+    announce(job, plan.layer, path)
+    job.step("announced")
     # What is registered must stay, and so must what may be.
     keep = False
     try:
@@ -72,6 +75,7 @@ def merge(job: Job) -> None:
                 raise
 
         job.hold.complete(end, job.tools.sleep)
+        registered(job)
         job.step("completed")
     finally:
         if not keep:
@@ -120,6 +124,7 @@ def _rewrite(
         if merged.parts > 1:
             job.work.note = f"memory ran out, done in {merged.parts} parts"
         job.step("verified")
+        job.hold.confirm()
         if isinstance(storage, LocalStorage):
             made = storage.place(draft, path)
         else:
