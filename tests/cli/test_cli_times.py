@@ -147,7 +147,15 @@ def test_sizes_for_people(amount: int, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.251, "0.25 s"), (42, "42 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (1e6, "11 d"), (63_072_000, "2 y")],
+    [
+        (0.251, "0.25 s"),
+        (42, "42 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (1e6, "11 d"),
+        (63_072_000, "2 y"),
+    ],
 )
 def test_periods_for_people(seconds: float, shown: str) -> None:
     assert period(seconds) == shown
