@@ -54,7 +54,9 @@ def start_fork_server() -> None:
     """Children are forked from a process that has everything imported and no threads."""
     processes.set_forkserver_preload(["worker_lab"])
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), before or ""])
+    here = Path(__file__).resolve().parent
+    folders = [str(here), str(here.parent / "redis"), before or ""]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folders)
     try:
         multiprocessing.forkserver.ensure_running()
     finally:

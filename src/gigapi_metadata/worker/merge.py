@@ -22,6 +22,7 @@ from gigapi_metadata.errors import (
     OutcomeUnknown,
 )
 from gigapi_metadata.model import IndexEntry, MergePlan
+from gigapi_metadata.names import dir_of
 from gigapi_metadata.parquet import entry_from_parquet
 from gigapi_metadata.storage import LocalStorage, S3Storage
 from gigapi_metadata.worker.jobs import Job, attempt_path, clear_leftovers
@@ -49,7 +50,7 @@ def merge(job: Job) -> None:
     storage = job.storage(plan.layer)
     clear_leftovers(job, storage, plan.path_to, temporary=False)
     path = attempt_path(plan.path_to, os.urandom(6).hex())
-    job.work.path = path
+    job.work.path = f"{dir_of(path)}/"
     announce(job, plan.layer, path)
     job.step("announced")
     # What is registered must stay, and so must what may be.
@@ -60,6 +61,7 @@ def merge(job: Job) -> None:
         else:
             entry = _rewrite(job, storage, plan, sources, path)
         job.work.rows, job.work.bytes_out = entry.row_count, entry.size_bytes
+        job.work.path = path
         job.step("placed")
 
         def end(held: MergePlan) -> None:
