@@ -84,6 +84,9 @@ def test_json_lines_and_retry(lake: Path, capsys: pytest.CaptureFixture[str]) ->
         ["--kinds", "merges"],
         ["--since", "whenever"],
         ["--memory", "much"],
+        ["--memory", "1"],
+        ["--memory", "100MB", "--concurrency", "2"],
+        ["--since", "now", "--until", "-1h"],
         ["--concurrency", "0"],
         ["a/b"],
         ["--writer-id", "x", "--all-writers"],
@@ -265,3 +268,33 @@ def test_a_signal_ends_it_in_an_orderly_way(
     with connect(lake) as catalog:
         assert not any(plan.state == "leased" for plan in catalog.table("db", "readings").plans())
     assert not list(lake.parent.glob("gigapi-metadata-*/worker-*"))
+
+
+HANGS = """
+import sys, threading
+from gigapi_metadata.cli import main
+from gigapi_metadata.worker import merge
+merge.merge_files = lambda *args: threading.Event().wait()
+sys.exit(main(["worker", "--merge", "0s,1GB"]))
+"""
+
+
+def test_a_second_signal_ends_it_at_once(lake: Path) -> None:
+    """Also while a job hangs; its plan comes back when its lease has run out."""
+    with (
+        connect(lake) as catalog,
+        subprocess.Popen(
+            [sys.executable, "-c", HANGS], stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        index = catalog.table("db", "readings")
+        assert all(index.retry(plan) for plan in index.plans())
+        while not any(plan.state == "leased" for plan in index.plans()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert "once more to stop at once" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        assert any(plan.state == "leased" for plan in index.plans())

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
     from gigapi_metadata.storage import Storages
 
-STOPPED = 143  # as the shell says it of SIGTERM
-
 
 def worker(args: argparse.Namespace) -> int:
     """Carry out plans, or show them."""
@@ -177,7 +175,10 @@ def _window(args: argparse.Namespace) -> Window:
                 bounds[field] = parse_time(text, now_ns)
             except ValueError as fault:
                 raise WrongUsage(f"argument --{option}: {fault}") from fault
-    return Window(**bounds)
+    window = Window(**bounds)
+    if window.after > window.before:
+        raise WrongUsage("argument --since: it is later than --until, so no file has such data")
+    return window
 
 
 def _options(args: argparse.Namespace, wanted: Filter) -> Options:
@@ -185,13 +186,18 @@ def _options(args: argparse.Namespace, wanted: Filter) -> Options:
         _check_folder("temporary", args.temporary)
         if not os.access(args.temporary, os.W_OK | os.X_OK):
             raise WrongUsage(f"argument --temporary: {args.temporary} may not be written to")
-    return Options(
+    options = Options(
         wanted=wanted,
         concurrency=args.concurrency,
         memory=_size("memory", args),
         time_column=args.time_column,
         temporary=None if args.temporary is None else Path(args.temporary),
     )
+    try:
+        options.check()
+    except InvalidConfiguration as fault:
+        raise WrongUsage(f"argument --memory: {fault}") from fault
+    return options
 
 
 def _check_folder(option: str, name: str) -> None:

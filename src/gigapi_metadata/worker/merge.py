@@ -44,13 +44,13 @@ def merge(job: Job) -> None:
     """
     plan = job.hold.plan
     assert isinstance(plan, MergePlan)
+    job.work.path = f"{dir_of(plan.path_to)}/"
     sources = _sources(job, plan)
     job.work.files_in = len(sources)
     job.work.bytes_in = sum(source.size_bytes for source in sources)
     storage = job.storage(plan.layer)
     clear_leftovers(job, storage, plan.path_to, temporary=False)
     path = attempt_path(plan.path_to, os.urandom(6).hex())
-    job.work.path = f"{dir_of(path)}/"
     announce(job, plan.layer, path)
     job.step("announced")
     # What is registered must stay, and so must what may be.
