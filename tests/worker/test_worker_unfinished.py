@@ -41,7 +41,7 @@ def killed(lab: Lab, step: str, files: int) -> None:
 def test_the_plans_files_are_removed_after_the_crash(tmp_path: Path, step: str, files: int) -> None:
     lab = lab_in(tmp_path, step)
     killed(lab, step, files)
-    finish(lab.ahead(1000))
+    work(lab.ahead(1000))
     assert lab.on_disk() == set()
 
 
@@ -88,8 +88,7 @@ def test_a_worker_for_one_writer_cleans_up_too(tmp_path: Path) -> None:
     lab = lab_in(tmp_path)
     killed(lab, "merge:placed", 3)
     wanted = Filter([Selector(lab.database, lab.table_name)], writer_id="")
-    for seconds in (1000, 2000):
-        work(lab.ahead(seconds), wanted=wanted)
+    work(lab.ahead(1000), wanted=wanted)
     assert lab.on_disk() == set()
 
 

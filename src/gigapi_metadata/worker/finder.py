@@ -216,6 +216,8 @@ class Finder:
             known = {queue.ref for queue in self._queues if queue.table is index}
             try:
                 refs = [ref for ref in index.queues() if self._wanted.takes_queue(ref)]
+                # Last, for these wait until the plans are gone that they are about.
+                refs.sort(key=lambda ref: ref.writer_id == UNFINISHED)
             except MetadataError as fault:
                 if len(self._indexes) == 1:
                     raise
