@@ -191,11 +191,16 @@ def test_a_worker_waits_for_a_table(
     monkeypatch.setattr(Worker, "run", lambda self, once: self.totals)
     code, _, err = run(capsys, "worker", "db.readings", "db.later")
     assert code == 0
-    assert err == ("the catalog has no table db.later; see databases and tables; waiting for it\n")
+    assert err == (
+        "the catalog has no table db.later; `gigapi-metadata tables db` lists those that hold "
+        "files; waiting for it\n"
+    )
 
 
 @pytest.mark.parametrize("option", ["--root", "--temporary"])
-@pytest.mark.parametrize("command", [["worker", "--once"], ["compact", "db.readings"]])
+@pytest.mark.parametrize(
+    "command", [["worker", "--once"], ["worker", "--dry-run"], ["compact", "db.readings"]]
+)
 def test_a_folder_that_does_not_exist(
     lake: Path, capsys: pytest.CaptureFixture[str], command: list[str], option: str
 ) -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from gigapi_metadata.cli.errors import NothingFound
+from gigapi_metadata.cli.output import PROGRAM
 
 if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
@@ -33,6 +34,11 @@ def check_table(known: Collection[tuple[str, str]], database: str, table: str) -
         if name in names:
             return
     similar = get_close_matches(name, names, 3)
-    hint = f"did you mean {' or '.join(similar)}?" if similar else "see databases and tables"
     kind = "table" if table else "database"
+    if similar:
+        hint = f"did you mean {' or '.join(similar)}?"
+    elif any(each[0] == database for each in known):
+        hint = f"`{PROGRAM} tables {database}` lists those that hold files"
+    else:
+        hint = f"`{PROGRAM} databases` lists those that hold files"
     raise NothingFound(f"the catalog has no {kind} {name}; {hint}")

@@ -113,6 +113,7 @@ def retry(args: argparse.Namespace) -> int:
 
 
 def _dry_run(args: argparse.Namespace, catalog: Catalog, wanted: Filter) -> int:
+    _check_root(args, catalog)
     known = known_tables(catalog)
     for database, table in wanted.selectors:
         check_table(known, database, table)
@@ -218,15 +219,20 @@ def _size(option: str, args: argparse.Namespace) -> int:
 def _storages(args: argparse.Namespace, catalog: Catalog) -> Storages:
     from gigapi_metadata.storage import Storages
 
-    if args.root is not None:
-        if catalog.layers:
-            raise WrongUsage(
-                "argument --root: the catalog has layers, whose URLs say where the files are"
-            )
-        _check_folder("root", args.root)
+    _check_root(args, catalog)
     if catalog.layers:
         return Storages(catalog.layers)
     return Storages(None, args.root or _folder_of(args))
+
+
+def _check_root(args: argparse.Namespace, catalog: Catalog) -> None:
+    if args.root is None:
+        return
+    if catalog.layers:
+        raise WrongUsage(
+            "argument --root: the catalog has layers, whose URLs say where the files are"
+        )
+    _check_folder("root", args.root)
 
 
 def _folder_of(args: argparse.Namespace) -> str:
