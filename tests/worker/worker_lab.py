@@ -258,9 +258,10 @@ def finish(lab: Lab) -> list[Outcome]:
     while True:
         outcomes += work(lab)
         with Tables(lab) as catalog:
-            if not catalog.index().plans():
-                return outcomes
-        assert time.monotonic() < deadline, "plans are left"
+            left = catalog.index().plans()
+        if not left:
+            return outcomes
+        assert time.monotonic() < deadline, f"plans are left: {left}"
         if not lab.redis:
             lab = lab.ahead(100_000)
 
