@@ -116,7 +116,10 @@ class LocalStorage:
             return _info(target, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def delete(self, path: str) -> bool:
-        """See `Storage.delete`. A link is deleted, not what it leads to."""
+        """See `Storage.delete`. A link is deleted, not what it leads to. That a file is gone can't
+        be said while the layer's folder is not there, as when its disk is not mounted."""
+        if not self._root.is_dir():
+            raise StorageError(f"{self._shown(path)}: its layer's folder is not there")
         try:
             with self._errors(path), self._parent(path) as (folder, name):
                 os.unlink(name, dir_fd=folder)

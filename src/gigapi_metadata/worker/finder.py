@@ -21,6 +21,7 @@ from gigapi_metadata.errors import (
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import DropPlan, MergePlan, Plan, PlanKind
 from gigapi_metadata.names import check_name
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.stores.base import QueueRef
 from gigapi_metadata.timerange import Window
 from gigapi_metadata.worker.outcome import paths_of
@@ -79,7 +80,7 @@ class Filter(msgspec.Struct, frozen=True):
         """Whether plans of `queue` can pass."""
         return (
             queue.kind in self.kinds
-            and (self.writer_id is None or queue.writer_id == self.writer_id)
+            and (self.writer_id is None or queue.writer_id in (self.writer_id, UNFINISHED))
             and (self.levels is None or queue.kind != "merge" or queue.iteration in self.levels)
         )
 
@@ -240,6 +241,8 @@ class Finder:
             known = {queue.ref for queue in self._queues if queue.table is index}
             try:
                 refs = [ref for ref in index.queues() if self._wanted.takes_queue(ref)]
+                # Last, for these wait until the plans are gone that they are about.
+                refs.sort(key=lambda ref: ref.writer_id == UNFINISHED)
             except MetadataError as fault:
                 if len(self._indexes) == 1:
                     raise
