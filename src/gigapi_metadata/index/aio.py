@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
 
 from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
@@ -18,6 +18,9 @@ from gigapi_metadata.model import (
     QueuedPlan,
 )
 from gigapi_metadata.stores.base import QueueRef, Store
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
@@ -41,6 +44,7 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.get`."""
         return await self._run(self._verbs.get(path, layer))
 
+    @overload
     async def query(
         self,
         options: QueryOptions | None = None,
@@ -50,10 +54,44 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
-    ) -> list[IndexEntry]:
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: Literal[False] = False,
+    ) -> list[IndexEntry]: ...
+
+    @overload
+    async def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: Literal[True],
+    ) -> Explanation: ...
+
+    async def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
+    ) -> list[IndexEntry] | Explanation:
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
-        return await self._run(self._verbs.query(options, layer))
+        if explain:
+            return await self._run(self._verbs.explain(options, layer, where, time_column))
+        return await self._run(self._verbs.query(options, layer, where, time_column))
 
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""

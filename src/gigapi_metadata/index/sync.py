@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
 
 from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
@@ -18,6 +18,9 @@ from gigapi_metadata.model import (
     QueuedPlan,
 )
 from gigapi_metadata.stores.base import QueueRef, Store
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
@@ -57,6 +60,7 @@ class Index(TableShell, Shell[ConnectionT]):
         """The entry of `path`, if it is there and, when `layer` is given, in that layer."""
         return self._run(self._verbs.get(path, layer))
 
+    @overload
     def query(
         self,
         options: QueryOptions | None = None,
@@ -66,14 +70,60 @@ class Index(TableShell, Shell[ConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
-    ) -> list[IndexEntry]:
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: Literal[False] = False,
+    ) -> list[IndexEntry]: ...
+
+    @overload
+    def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: Literal[True],
+    ) -> Explanation: ...
+
+    def query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
+    ) -> list[IndexEntry] | Explanation:
         """Every entry whose file overlaps the window and no other, once, by (min_time, path).
 
         Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
         Keywords go before `options`. `folder` is a prefix of the path.
+
+        `where` is a condition on rows: SQL text, `("temp", ">", 30)` or a list of such tuples. It
+        leaves out files whose statistics prove that no row matches, so the rows of those that are
+        left still have to be filtered. `time_column` is the column that the catalog's times are of,
+        if it is another than `__timestamp`, or one whose statistics show it.
+
+        With `explain`, the answer says of every file of the table whether it is kept and why; that
+        reads all its entries.
+
+        Raises:
+            InvalidCondition: `where` is none; the message says where it fails.
+            MissingExtra: `where` is SQL and DuckDB is not installed.
         """
         options = query_options(options, after, before, folder, iteration)
-        return self._run(self._verbs.query(options, layer))
+        if explain:
+            return self._run(self._verbs.explain(options, layer, where, time_column))
+        return self._run(self._verbs.query(options, layer, where, time_column))
 
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""
