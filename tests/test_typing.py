@@ -42,7 +42,7 @@ async def awaiting(index: AsyncRedisIndex) -> None:
 
 def wrong(index: RedisIndex, entry: IndexEntry) -> None:
     index.get(5)                                        # E: arg-type
-    index.query(after="now")                            # E: call-overload
+    index.query(after="now")                            # E: arg-type
     index.end_merge(index.get_move_plan("", ""))        # E: arg-type
     entry.size_bytes = 5                                # E: misc
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
@@ -44,36 +44,6 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.get`."""
         return await self._run(self._verbs.get(path, layer))
 
-    @overload
-    async def query(
-        self,
-        options: QueryOptions | None = None,
-        *,
-        after: datetime | int | None = None,
-        before: datetime | int | None = None,
-        folder: str | None = None,
-        iteration: int | None = None,
-        layer: str | None = None,
-        where: Where | None = None,
-        time_column: str | None = None,
-        explain: Literal[False] = False,
-    ) -> list[IndexEntry]: ...
-
-    @overload
-    async def query(
-        self,
-        options: QueryOptions | None = None,
-        *,
-        after: datetime | int | None = None,
-        before: datetime | int | None = None,
-        folder: str | None = None,
-        iteration: int | None = None,
-        layer: str | None = None,
-        where: Where | None = None,
-        time_column: str | None = None,
-        explain: Literal[True],
-    ) -> Explanation: ...
-
     async def query(
         self,
         options: QueryOptions | None = None,
@@ -86,12 +56,28 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         where: Where | None = None,
         time_column: str | None = None,
         explain: bool = False,
-    ) -> list[IndexEntry] | Explanation:
+    ) -> list[IndexEntry]:
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
         if explain:
             return await self._run(self._verbs.explain(options, layer, where, time_column))
         return await self._run(self._verbs.query(options, layer, where, time_column))
+
+    async def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """See `Index.explain`."""
+        options = query_options(options, after, before, folder, iteration)
+        return await self._run(self._verbs.explain(options, layer, where, time_column))
 
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""

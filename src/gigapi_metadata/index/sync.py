@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
@@ -60,36 +60,6 @@ class Index(TableShell, Shell[ConnectionT]):
         """The entry of `path`, if it is there and, when `layer` is given, in that layer."""
         return self._run(self._verbs.get(path, layer))
 
-    @overload
-    def query(
-        self,
-        options: QueryOptions | None = None,
-        *,
-        after: datetime | int | None = None,
-        before: datetime | int | None = None,
-        folder: str | None = None,
-        iteration: int | None = None,
-        layer: str | None = None,
-        where: Where | None = None,
-        time_column: str | None = None,
-        explain: Literal[False] = False,
-    ) -> list[IndexEntry]: ...
-
-    @overload
-    def query(
-        self,
-        options: QueryOptions | None = None,
-        *,
-        after: datetime | int | None = None,
-        before: datetime | int | None = None,
-        folder: str | None = None,
-        iteration: int | None = None,
-        layer: str | None = None,
-        where: Where | None = None,
-        time_column: str | None = None,
-        explain: Literal[True],
-    ) -> Explanation: ...
-
     def query(
         self,
         options: QueryOptions | None = None,
@@ -102,7 +72,7 @@ class Index(TableShell, Shell[ConnectionT]):
         where: Where | None = None,
         time_column: str | None = None,
         explain: bool = False,
-    ) -> list[IndexEntry] | Explanation:
+    ) -> list[IndexEntry]:
         """Every entry whose file overlaps the window and no other, once, by (min_time, path).
 
         Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
@@ -113,8 +83,7 @@ class Index(TableShell, Shell[ConnectionT]):
         left still have to be filtered. `time_column` is the column that the catalog's times are of,
         if it is another than `__timestamp`, or one whose statistics show it.
 
-        With `explain`, the answer says of every file of the table whether it is kept and why; that
-        reads all its entries.
+        With `explain`, the answer is an Explanation, as of `explain`.
 
         Raises:
             InvalidCondition: `where` is none; the message says where it fails.
@@ -124,6 +93,23 @@ class Index(TableShell, Shell[ConnectionT]):
         if explain:
             return self._run(self._verbs.explain(options, layer, where, time_column))
         return self._run(self._verbs.query(options, layer, where, time_column))
+
+    def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """What `query` does with every file of the table, and why: a list of the same entries, with
+        an account that `str` shows. Reads all entries of the table."""
+        options = query_options(options, after, before, folder, iteration)
+        return self._run(self._verbs.explain(options, layer, where, time_column))
 
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""

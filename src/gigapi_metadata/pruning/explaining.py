@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,14 +48,15 @@ class Folder:
         return sum(each.entry.size_bytes for each in self.decisions)
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """For every file of a table: whether a query keeps or skips it, and why. Its `str` is for
-    people. All sizes are bytes."""
+class Explanation(list[IndexEntry]):
+    """A query's answer, by (min_time, path), with an account of every file of the table: whether it
+    is kept or skipped, and why. Its `str` is for people. All sizes are bytes."""
 
-    table: str
-    question: str
-    decisions: tuple[Decision, ...]
+    def __init__(self, table: str, question: str, decisions: Sequence[Decision]) -> None:
+        super().__init__(decision.entry for decision in decisions if decision.kept)
+        self.table = table
+        self.question = question
+        self.decisions = tuple(decisions)
 
     @property
     def kept(self) -> list[IndexEntry]:
@@ -83,6 +85,9 @@ class Explanation:
         for decision in self.decisions:
             found.setdefault(dir_of(decision.entry.path), []).append(decision)
         return [Folder(path, tuple(found[path])) for path in sorted(found)]
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {len(self.kept)} of {len(self.decisions)} files of {self.table}>"
 
     def __str__(self) -> str:
         kept, count = len(self.kept), len(self.decisions)
