@@ -92,8 +92,8 @@ class Bounds:
         for step in steps:
             low = None if low is None else step.low(low, single)
             high = None if high is None else step.high(high, single)
-        if value.dated and high is not None and high % DAY_NS == 0:
-            high += DAY_NS - 1  # a DATE, to which the constant is cast
+        if value.dated and high is not None and 0 in (self.high % DAY_NS, high % DAY_NS):
+            high += DAY_NS - 1  # perhaps a DATE, to which the constant is cast
         return possible(operator, low, high, *interval)
 
     def _unrounded(self) -> tuple[Number, Number]:

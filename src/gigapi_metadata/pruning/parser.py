@@ -60,17 +60,19 @@ def serialize(sql: str, offset: int = 0, shown: str | None = None) -> Node:
     if "\0" in sql:
         raise InvalidCondition(f"{text!r} holds a zero character")
     try:
-        row = cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    except (UnicodeError, ValueError) as fault:
+        sql.encode()
+    except UnicodeEncodeError as fault:
         raise InvalidCondition(f"{text!r} is not valid Unicode text") from fault
+    row = cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
     tree: Node = json.loads(row[0])
+    if tree.get("error_type") == "not implemented":
+        raise InvalidCondition(f"{text!r} holds a statement that is no SELECT")
     if tree.get("error"):
-        position = tree.get("position")
         where = ""
-        if position is not None:
-            at = len(sql.encode()[: int(position)].decode(errors="ignore")) - offset
-            rest = text[max(at, 0) :].split("\n", 1)[0]
-            where = f" at character {at + 1}: {rest[:40]!r}" if rest else " at its end"
+        if tree.get("position") is not None:
+            before = sql.encode()[: int(tree["position"])].decode(errors="ignore")
+            at = max(len(before) - offset, 0)
+            where = f" at character {at + 1}: {text[at : at + 40]!r}"
         raise InvalidCondition(f"{text!r}: {tree.get('error_message', 'not valid SQL')}{where}")
     return tree
 
