@@ -181,6 +181,7 @@ def test_what_a_condition_keeps(where: Where, kept: int) -> None:
         ("x > 0.3", {"x": 0.1}, {"x": 0.3}),  # was 0.1 + 0.2
         ("x = 16777217", {"x": 16777216.0}, {"x": 16777216.0}),  # float32
         ("x = 0.1", {"x": 0.10000000149011612}, {"x": 0.10000000149011612}),
+        ("x = 0.1", {"x": 0.10000000149012}, {"x": 0.10000000149012}),  # and rounded
         ("x = -0.0", {"x": 0.0}, {"x": 0.0}),
         ("x > 'nan'", {"x": 1.0}, {"x": 2.0}),
         ("x = 'abcdefghijklmnopqrstuvwxyz'", {"x": "a"}, {"x": "abcdefghijklmnop"}),  # cut
@@ -291,6 +292,16 @@ def test_an_unknown_tree_is_no_error_and_keeps_everything() -> None:
     for node in ({}, {"class": "NEW", "type": "NEW"}, {"class": "COMPARISON", "type": "COMPARE_X"}):
         condition = condition_from_duckdb(node)
         assert all(map(condition.may_match, ENTRIES))
+
+
+def test_what_is_nested_deeply_keeps_everything_or_is_refused() -> None:
+    deep = parse_condition("not " * 100 + "(id > 1000)")
+    assert all(map(deep.may_match, ENTRIES))
+    assert not any(map(parse_condition("not " * 20 + "(id > 1000)").may_match, ENTRIES))
+    many = parse_condition(" or ".join(f"id = {number}" for number in range(3000, 8000)))
+    assert not any(map(many.may_match, ENTRIES))
+    with pytest.raises(InvalidCondition):
+        parse_condition("(" * 5000 + "id" + ")" * 5000)
 
 
 def test_conditions_are_values() -> None:

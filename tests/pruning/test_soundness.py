@@ -25,6 +25,7 @@ from gigapi_metadata import IndexEntry
 from gigapi_metadata.pruning import parse_condition
 
 ZONES = ["UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns"]
+REFUSALS = (duckdb.BinderException, duckdb.ConversionException, duckdb.OutOfRangeException)
 EXAMPLES = 12
 CONDITIONS = 25  # for each table
 
@@ -308,13 +309,12 @@ def test_a_file_that_is_skipped_has_no_matching_row(
             window = condition.window("__timestamp")
             kept = condition.may_match(entry) and window.overlaps(entry.min_time, entry.max_time)
             try:
-                row = connection.execute(f"SELECT count(*) FROM held WHERE {sql}").fetchone()
-            except duckdb.Error:
+                rows = connection.execute(f"SELECT * FROM held WHERE {sql}").fetchall()
+            except REFUSALS:
                 continue
-            assert row is not None
             judged[bool(kept)] += 1
-            assert kept or row[0] == 0, (
-                f"{sql} skips a file with {row[0]} matching rows: {condition.why_not(entry)}; "
+            assert kept or not rows, (
+                f"{sql} skips a file with {len(rows)} matching rows: {condition.why_not(entry)}; "
                 f"{table.to_pylist()}; {entry.min_data}; {entry.max_data}"
             )
 

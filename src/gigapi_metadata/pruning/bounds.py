@@ -22,7 +22,7 @@ from typing import Any, Literal
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
 from gigapi_metadata.pruning.instants import DAY_NS, iso
 from gigapi_metadata.pruning.steps import Step
-from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value
+from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value, float_32
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -151,7 +151,9 @@ class Bounds:
 def _shown(value: Any, as_time: bool) -> str:
     if value is None:
         return "…"
-    return iso(int(value)) if as_time and type(value) in (int, float) else repr(value)
+    if type(value) in (int, float):
+        return iso(int(value)) if as_time else repr(value or 0)
+    return repr(value)
 
 
 def _in_nanoseconds(value: Value, steps: Sequence[Step]) -> bool:
@@ -309,11 +311,11 @@ def _usable(low: Any, high: Any) -> bool:
 
 
 def _is_single(number: Any) -> bool:
-    """Whether a column of float32 may hold it. (No bound: it may.)"""
+    """Whether a column of float32 may hold it, before it was rounded. (No bound: it may.)"""
     if number is None:
         return True
-    mantissa, _ = math.frexp(number)
-    return float(number) == number and mantissa * 2**24 % 1 == 0
+    single = float_32(number)
+    return bool(single == number or float(f"{single:.{_CJSON_DIGITS}g}") == number)
 
 
 def _statistics(entry: IndexEntry, column: str) -> tuple[Any, Any]:
