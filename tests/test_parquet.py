@@ -400,7 +400,8 @@ def test_an_upper_float_bound_says_that_there_is_no_nan(
 def test_duckdb_itself_says_that_there_is_no_nan(tmp_path: Path) -> None:
     file = tmp_path / "a.1.parquet"
     duckdb.sql(
-        "COPY (SELECT 1::bigint AS ts, 'nan'::double AS x, 1.5::double AS y, {'z': 2.5::double} AS s) "
+        "COPY (SELECT 1::bigint AS ts, 'nan'::double AS x, 1.5::double AS y, "
+        "{'z': 2.5::double} AS s) "
         f"TO '{file}' (FORMAT parquet)"
     )
     entry = IndexEntry.from_parquet(file, root=tmp_path, database="db", table="t")
