@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     from gigapi_metadata.index.groups_aio import TaskCommitter
 
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
+
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
 
@@ -87,10 +90,31 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
-        return await self._run(self._verbs.query(options, layer))
+        if explain:
+            return await self._run(self._verbs.explain(options, layer, where, time_column))
+        return await self._run(self._verbs.query(options, layer, where, time_column))
+
+    async def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """See `Index.explain`."""
+        options = query_options(options, after, before, folder, iteration)
+        return await self._run(self._verbs.explain(options, layer, where, time_column))
 
     async def iter_query(
         self,

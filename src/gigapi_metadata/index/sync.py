@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from gigapi_metadata.index.groups import ThreadCommitter
+    from gigapi_metadata.pruning import Explanation, Where
 
 _starting = Lock()
 
@@ -105,14 +106,47 @@ class Index(TableShell, Shell[ConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """Every entry whose file overlaps the window and no other, once, by (min_time, path).
 
         Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
         Keywords go before `options`. `folder` is a prefix of the path.
+
+        `where` is a condition on rows: SQL text, `("temp", ">", 30)` or a list of such tuples. It
+        leaves out files whose statistics prove that no row matches, so the rows of those that are
+        left still have to be filtered. `time_column` is the column that the catalog's times are of,
+        if it is another than `__timestamp`, or one whose statistics show it.
+
+        With `explain`, the answer is an Explanation, as of `explain`.
+
+        Raises:
+            InvalidCondition: `where` is none; the message says where it fails.
+            MissingExtra: `where` is SQL and DuckDB is not installed.
         """
         options = query_options(options, after, before, folder, iteration)
-        return self._run(self._verbs.query(options, layer))
+        if explain:
+            return self._run(self._verbs.explain(options, layer, where, time_column))
+        return self._run(self._verbs.query(options, layer, where, time_column))
+
+    def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """What `query` does with every file of the table, and why: a list of the same entries, with
+        an account that `str` shows. Reads all entries of the table."""
+        options = query_options(options, after, before, folder, iteration)
+        return self._run(self._verbs.explain(options, layer, where, time_column))
 
     def iter_query(
         self,
