@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
     from gigapi_metadata.index.base import Family, MergeRows
     from gigapi_metadata.index.sync import Index, KVStore
+    from gigapi_metadata.sql import Relation
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
@@ -78,6 +79,19 @@ def parse(url: str | os.PathLike[str]) -> Target:
     )
 
 
+def data_root(target: Target) -> str | None:
+    """The folder of the data files of a catalog without layers: the one that it lies in, as
+    `scan ROOT` has it. None when it lies in none."""
+    if target.module == "redis" or not target.address:
+        return None
+    address = os.path.abspath(target.address)
+    if target.module == "json":
+        return address
+    if address.endswith(os.sep + FOLDER_CATALOG):
+        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
+    return os.path.dirname(address)
+
+
 def check_url(url: str) -> None:
     """Refuse what `connect` would refuse. Connects to nothing.
 
@@ -119,6 +133,7 @@ class _Settings:
         lease_s: int,
         drop_grace_s: int,
     ) -> None:
+        self.root: str | None = None
         self.layers = list(check_layers(layers))
         self.merge_configurations = list(merge_configurations(rows))
         self._options = {"lease_s": lease_s, "drop_grace_s": drop_grace_s}
@@ -144,14 +159,19 @@ class _Settings:
 class Catalog:
     """A catalog of many tables over one connection, which it closes.
 
-    Tables share its layers and merge configurations; a table's own may be assigned.
+    Tables share its layers and merge configurations; a table's own may be assigned. `root` is the
+    folder of the data files when there are no layers: that of the catalog, None for one on a
+    server; it may be assigned.
     """
+
+    root: str | None
 
     def __init__(self, family: Family, address: str, settings: _Settings) -> None:
         self._family = family
         self._settings = settings
         self.connection = family.connection(address)
         self._databases = family.databases(self.connection)
+        self.root = settings.root
         self.kv: KVStore[Any] = family.values(self.connection)
 
     @property
@@ -162,7 +182,26 @@ class Catalog:
     def table(self, database: str, table: str) -> Index[Any]:
         """The index of one table. Cheap; nothing is written until something is added."""
         index: Index[Any] = self._settings.open(self._family, self.connection, database, table)
+        index.root = self.root
         return index
+
+    def sql(self, query: str) -> Relation:
+        """A SQL query over the catalog's tables, as a relation of DuckDB. Read-only and lazy: rows
+        are read by `fetchall`, `df`, `pl`, `to_arrow_table` and so on.
+
+        Tables are `database.table`, or `table` where one database alone has it. Each mention of
+        one is narrowed to the files that its own conditions leave; see docs/sql.md. A file that a
+        worker has replaced since is no error, see `gigapi_metadata.sql.Relation`.
+
+        Raises:
+            QueryFailed: it is no query, names no table of the catalog, or DuckDB refuses it. The
+                message marks the place.
+            StorageError: a file can't be read.
+            MissingExtra: duckdb is not installed.
+        """
+        from gigapi_metadata.sql import query as over
+
+        return over(self, query)
 
     def planned(self) -> list[tuple[str, str]]:
         """(database, table) of those that may hold plans, also when their last file is gone."""
@@ -273,6 +312,7 @@ def connect(
     settings = _Settings(tiers, rows, lease_s, drop_grace_s)
     with _naming(source):
         module, address = parse(place)
+        settings.root = data_root(Target(module, address))
         return Catalog(settings.family(module, "BLOCKING"), address, settings)
 
 

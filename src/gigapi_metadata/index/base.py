@@ -101,9 +101,13 @@ class Family(NamedTuple):
 
 
 class TableShell:
-    """What sync and async indexes have in common: the table and its configuration."""
+    """What sync and async indexes have in common: the table and its configuration.
+
+    `root` is the folder of the data files of a table without layers, for whoever reads them.
+    """
 
     _verbs: TableVerbs
+    root: str | None = None
 
     @property
     def database(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
@@ -18,8 +18,28 @@ from gigapi_metadata.model import (
     QueuedPlan,
 )
 from gigapi_metadata.stores.base import QueueRef, Store
+from gigapi_metadata.timerange import TimeBound
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+    from typing import Unpack
+
+    from gigapi_metadata.pruning import Where
+    from gigapi_metadata.sql import Relation
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
+
+
+class Rows(TypedDict, total=False):
+    """Which rows and columns of a table are asked for; see `Index.to_duckdb`."""
+
+    after: TimeBound
+    before: TimeBound
+    columns: Sequence[str] | None
+    where: Where | None
+    time_column: str | None
 
 
 class Index(TableShell, Shell[ConnectionT]):
@@ -82,6 +102,54 @@ class Index(TableShell, Shell[ConnectionT]):
     def paths(self) -> list[str]:
         """The folders that hold files, sorted."""
         return self._run(self._verbs.paths())
+
+    def to_duckdb(
+        self,
+        *,
+        after: TimeBound = None,
+        before: TimeBound = None,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Relation:
+        """The table's rows as a relation of DuckDB, which has not read them yet.
+
+        after, before: bounds of the rows' own times, as for `query`; rows without a time are left
+            out by them.
+        columns: only these, in this order.
+        where: only rows for which this is true; as for `query`.
+        time_column: which column the times are in, if it is none of the usual ones.
+
+        Files, row groups and rows are left out as early as it can be told. See `Catalog.sql` for
+        what happens when a worker replaces a file in the meantime.
+
+        Raises:
+            QueryFailed: there is no such column, the table is empty, or its time column unknown.
+            InvalidCondition: `where` is no condition.
+            StorageError: a file can't be read.
+            MissingExtra: a library is not installed.
+        """
+        from gigapi_metadata.sql.frames import Asked, read
+
+        return read(self, Asked(after, before, columns, where, time_column))
+
+    def to_arrow(self, **asked: Unpack[Rows]) -> pyarrow.Table:
+        """As `to_duckdb`, the rows read into a pyarrow table."""
+        return self.to_duckdb(**asked).to_arrow_table()
+
+    def to_polars(self, **asked: Unpack[Rows]) -> polars.DataFrame:
+        """As `to_duckdb`, the rows read into a frame of Polars, which must be installed."""
+        return self._frame("polars", asked).pl()
+
+    def to_pandas(self, **asked: Unpack[Rows]) -> pandas.DataFrame:
+        """As `to_duckdb`, the rows read into a frame of pandas, which must be installed."""
+        return self._frame("pandas", asked).df()
+
+    def _frame(self, library: str, asked: Rows) -> Relation:
+        from gigapi_metadata.sql.frames import require
+
+        require(library)
+        return self.to_duckdb(**asked)
 
     def get_merge_plan(
         self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None

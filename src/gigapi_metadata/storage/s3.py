@@ -119,6 +119,18 @@ class S3Storage:
 
         return self._transfer(path, fetch)
 
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` up to `end`, all of them or an error."""
+        key = self._key(path)
+
+        def fetch(obs: Any, store: S3Store) -> bytes:
+            data = obs.get_range(store, key, start=start, end=end).to_bytes()
+            if len(data) != end - start:
+                raise OSError(f"{len(data)} bytes of {end - start} came")
+            return bytes(data)
+
+        return self._transfer(path, fetch)
+
     def put(self, path: str, source: Path) -> FileInfo:
         """See `Storage.put`."""
         key = self._key(path)

@@ -1,0 +1,122 @@
+"""DuckDB, locked down: it can open the files of a catalog's layers and nothing else.
+
+One instance serves every query over the same layers. Nothing of it can be changed from SQL: no
+setting, no extension, no other file, no variable of the Python program.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from gigapi_metadata.errors import MissingExtra
+from gigapi_metadata.model import Layer
+from gigapi_metadata.sql.remote import PROTOCOL, Remote
+from gigapi_metadata.sql.schemas import Schemas
+from gigapi_metadata.storage import LocalStorage, Storages
+from gigapi_metadata.storage.url import FolderURL, parse_layer_url
+
+
+def duckdb() -> Any:
+    """The module.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import duckdb as found
+    except ImportError as fault:
+        raise MissingExtra(
+            "SQL and data frames need duckdb; pip install 'gigapi-metadata[sql]'"
+        ) from fault
+    return found
+
+
+def engine(layers: Iterable[Layer], root: str | os.PathLike[str] | None) -> Engine:
+    """The engine of this process for these layers; `root` is the folder of the files when there
+    are none."""
+    folder = None if root is None else os.path.abspath(root)
+    return _engine(tuple(layers), folder, os.getcwd(), os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _engine(layers: tuple[Layer, ...], root: str | None, folder: str, process: int) -> Engine:
+    """Relative layers depend on the working folder, and DuckDB does not survive a fork."""
+    return Engine(layers, root)
+
+
+class Engine:
+    """One instance of DuckDB, and what is known of the files it has read. Safe to share between
+    threads: each query gets a connection of its own."""
+
+    def __init__(self, layers: Iterable[Layer], root: str | None) -> None:
+        layers = tuple(layers)
+        self.storages = Storages(layers, root)
+        self.remote = Remote()
+        self.schemas = Schemas()
+        self._lock = Lock()
+        self._folders = _folders(layers, root)
+        self._spill = tempfile.TemporaryDirectory(prefix="gigapi-metadata-sql-")
+        self._database: Any = None
+        self._has_remote = False
+
+    def connect(self) -> Any:
+        """A new connection; other connections never wait for it."""
+        with self._lock:
+            if self._database is None:
+                self._database = self._start()
+            return self._database.cursor()
+
+    def allow_remote(self) -> None:
+        """Let DuckDB read files that are not local, through our storages."""
+        with self._lock:
+            if not self._has_remote:
+                if self._database is None:
+                    self._database = self._start()
+                self._database.register_filesystem(self.remote.filesystem())
+                self._has_remote = True
+
+    def _start(self) -> Any:
+        database = duckdb().connect(":memory:", config={"python_enable_replacements": "false"})
+        folders = ", ".join(literal(folder) for folder in self._folders)
+        for statement in (
+            f"SET GLOBAL temp_directory = {literal(self._spill.name)}",
+            f"SET GLOBAL allowed_directories = [{folders}]",
+            "SET GLOBAL errors_as_json = true",
+            "SET GLOBAL autoinstall_known_extensions = false",
+            "SET GLOBAL autoload_known_extensions = false",
+            "SET GLOBAL enable_external_access = false",
+            "SET GLOBAL lock_configuration = true",
+        ):
+            database.execute(statement).fetchall()
+        return database
+
+    def __repr__(self) -> str:
+        return f"<Engine over {self.storages!r}>"
+
+
+def _folders(layers: Iterable[Layer], root: str | None) -> list[str]:
+    """The folders whose files may be opened, and the scheme of those that are not local."""
+    places = [parse_layer_url(layer.name, layer.url) for layer in layers]
+    found = [place.path for place in places if isinstance(place, FolderURL)]
+    if not places and root is not None:
+        found = [Path(root)]
+    return [*(os.path.join(os.path.abspath(path), "") for path in found), f"{PROTOCOL}://"]
+
+
+def literal(text: str) -> str:
+    """A string in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """A name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+__all__ = ["Engine", "LocalStorage", "duckdb", "engine", "literal", "quoted"]

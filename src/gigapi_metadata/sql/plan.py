@@ -1,0 +1,282 @@
+"""A query over the catalog -> the same query over files.
+
+Each mention of a table is replaced by a call of `read_parquet` on the files that its own conditions
+leave. Nothing is run but what the plan needs to know: the catalog is asked for entries, a few
+footers are read.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gigapi_metadata.errors import FileMissing, InvalidName, QueryFailed
+from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
+from gigapi_metadata.pruning import Condition, condition_from_duckdb
+from gigapi_metadata.pruning.conditions import all_of
+from gigapi_metadata.sql.engine import Engine
+from gigapi_metadata.sql.files import arguments, locate
+from gigapi_metadata.sql.names import Finder, TableName
+from gigapi_metadata.sql.references import Reference, Scope, bare_names, column_of, find_references
+from gigapi_metadata.sql.schemas import DataFile, TimeColumn
+from gigapi_metadata.sql.syntax import Node, Statement, deserialized, parse, serialized
+from gigapi_metadata.timerange import Window
+
+if TYPE_CHECKING:
+    from gigapi_metadata.index.sync import Index
+
+
+class Scanned(NamedTuple):
+    """What a query reads for one mention of a table."""
+
+    database: str
+    table: str
+    files: list[DataFile]
+    condition: Condition
+    window: Window
+    time_column: str | None
+    """None when it is not known, then `window` is unbounded."""
+
+
+class Plan(NamedTuple):
+    """A query, ready to be run by DuckDB."""
+
+    statement: Statement
+    sql: str
+    tables: list[Scanned]
+    short: str
+    """`sql` with a short token in place of each list of files."""
+    tokens: dict[str, str]
+
+
+class Planner:
+    """Plans queries over one catalog.
+
+    names: finds tables.
+    table: opens the index of one.
+    time_column: the time column of all of them, if it is not to be found out.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        names: Finder,
+        table: Callable[[str, str], Index[Any]],
+        time_column: str | None = None,
+    ) -> None:
+        self.engine = engine
+        self.names = names
+        self.table = table
+        self.time_column = time_column
+
+    def time_column_of(self, connection: Any, name: TableName) -> TimeColumn:
+        """The time column of a table and its type.
+
+        Raises:
+            QueryFailed: it can't be told, or is not there.
+        """
+        choice = _Choice(self, connection, Reference("", Scope(), {}, *name))
+        columns = self.engine.schemas.columns(connection, choice.any_file())
+        if self.time_column is not None:
+            if self.time_column not in columns:
+                raise QueryFailed(f"{name.database}.{name.table} has no column {self.time_column}")
+            return TimeColumn(self.time_column, columns[self.time_column])
+        found = self.engine.schemas.time_column(connection, name, choice.any_file())
+        if not found.name:
+            raise QueryFailed(
+                f"the time column of {name.database}.{name.table} can't be told: none of "
+                f"{', '.join(TIME_COLUMNS)} has the times that its entries have; name it with "
+                "time_column=..."
+            )
+        return found
+
+    def plan(self, connection: Any, text: str) -> Plan:
+        """The plan of the query `text`. If a file is gone by now, the catalog is asked once more.
+
+        Raises:
+            QueryFailed: it can't be parsed, it is no query, or it mentions what is not there.
+            StorageError: a file can't be read, or is still missing.
+            StoreError: the catalog can't be read.
+        """
+        try:
+            return self._plan(connection, text)
+        except FileMissing:
+            return self._plan(connection, text)
+
+    def _plan(self, connection: Any, text: str) -> Plan:
+        statement = parse(connection, text)
+        tables, tokens = [], {}
+        nonce = secrets.token_hex(8)
+        references = find_references(statement.query)
+        chosen = [_Choice(self, connection, reference) for reference in references]
+        for number, choice in enumerate(chosen):
+            scanned = choice.scan()
+            token = f"{nonce}_{number}"
+            files = scanned.files or [choice.any_file()]
+            tokens[f"'{token}'"] = arguments(connection, self.engine, files)
+            _replace(choice.reference.node, _stand_in(connection, token, bool(scanned.files)))
+            tables.append(scanned)
+        short = statement.explain + deserialized(connection, statement.tree)
+        sql = short
+        for token, call in tokens.items():
+            sql = sql.replace(token, call)
+        return Plan(statement, sql, tables, short, tokens)
+
+
+class _Choice:
+    """The files for one mention of a table."""
+
+    def __init__(self, planner: Planner, connection: Any, reference: Reference) -> None:
+        self.reference = reference
+        self._planner = planner
+        self._schemas = planner.engine.schemas
+        self._connection = connection
+        self.name = planner.names.find(reference.database, reference.table)
+        self._any: DataFile | None = None
+
+    def scan(self) -> Scanned:
+        """The files that may hold rows that the query needs, perhaps none.
+
+        Raises:
+            QueryFailed: there is no such table.
+        """
+        try:
+            found = self._scan()
+            if not found.files and self._find_any() is None:
+                self.name = self._planner.names.other_case(self.name)
+                found = self._scan()
+        except InvalidName as fault:
+            raise QueryFailed(str(fault)) from fault
+        return found
+
+    def _scan(self) -> Scanned:
+        names = self._own_names()
+        guess = self._guess(names)
+        condition = self._condition(names, guess)
+        entries, window = self._entries(condition, guess)
+        time = self._time_column(entries)
+        if time != guess:
+            condition = self._condition(names, time)
+            entries, window = self._entries(condition, time)
+        files = locate(self._planner.engine, entries)
+        return Scanned(*self.name, files, condition, window, time)
+
+    # The condition
+
+    def _own_names(self) -> set[str] | None:
+        """Columns that mean this table when they stand alone; None when all do."""
+        sources = self.reference.scope.sources
+        if len(sources) == 1:
+            return None
+        bare = bare_names(self.reference.conditions)
+        others = [source for source in sources if source is not self.reference]
+        if not bare or not all(isinstance(other, Reference) for other in others):
+            return set()
+        theirs: set[str] = set()
+        for other in others:
+            assert isinstance(other, Reference)
+            theirs |= _Choice(self._planner, self._connection, other).columns()
+        return bare & self.columns() - (theirs - self.reference.scope.shared)
+
+    def columns(self) -> set[str]:
+        """Names of columns of the table, in lower case: those of one of its files."""
+        file = self._find_any()
+        found = {} if file is None else self._schemas.columns(self._connection, file)
+        return {name.lower() for name in found}
+
+    def _condition(self, names: set[str] | None, time: str | None) -> Condition:
+        """What holds for every row that the query needs, as far as statistics can tell."""
+        reference = self.reference
+        aliases = reference.scope.aliases
+        if names is None and aliases:
+            names = bare_names(reference.conditions)
+        if names is not None:
+            # What the SELECT gives a name to is meant where no file read has such a column. All
+            # files have the time column.
+            names = {name for name in names if name == time or name not in aliases}
+
+        def resolve(parts: list[str]) -> str | None:
+            return column_of(reference, parts, names)
+
+        return all_of(condition_from_duckdb(each, resolve=resolve) for each in reference.conditions)
+
+    # The time column
+
+    def _guess(self, names: set[str] | None) -> str | None:
+        """The time column, as far as it can be told without a file."""
+        if self._planner.time_column is not None:
+            return self._planner.time_column
+        known = self._schemas.known_time_column(self.name)
+        if known is not None:
+            return known.name or None
+        if not self.reference.conditions:
+            return None
+        bounded = {each.lower() for each in self._condition(names, None).columns}
+        # One that the SELECT names anew as well is only taken once it is known.
+        bounded |= bare_names(self.reference.conditions) if names is None else names
+        return next((name for name in TIME_COLUMNS if name in bounded), None)
+
+    def _time_column(self, entries: Sequence[IndexEntry]) -> str | None:
+        if self._planner.time_column is not None:
+            return self._planner.time_column
+        found = self._schemas.known_time_column(self.name)
+        if found is None and self.reference.conditions:
+            if entries:
+                smallest = min(entries, key=lambda entry: entry.size_bytes)
+                file = locate(self._planner.engine, [smallest])[0]
+            else:
+                any_file = self._find_any()
+                if any_file is None:
+                    return None
+                file = any_file
+            found = self._schemas.time_column(self._connection, self.name, file)
+        return found.name or None if found else None
+
+    # Entries
+
+    def _entries(self, condition: Condition, time: str | None) -> tuple[list[IndexEntry], Window]:
+        window = Window() if time is None else condition.window((time,))
+        found = self._planner.table(*self.name).query(after=window.after, before=window.before)
+        return [entry for entry in found if condition.may_match(entry, time)], window
+
+    def any_file(self) -> DataFile:
+        """Any file of the table, for its columns.
+
+        Raises:
+            QueryFailed: it has none.
+        """
+        found = self._find_any()
+        if found is None:
+            self._planner.names.refuse(self.name)
+        return found
+
+    def _find_any(self) -> DataFile | None:
+        if self._any is None:
+            index = self._planner.table(*self.name)
+            for folder in reversed(index.paths()):
+                if entries := index.query(folder=f"{folder}/" if folder else ""):
+                    self._any = locate(self._planner.engine, entries[-1:])[0]
+                    break
+        return self._any
+
+
+def _stand_in(connection: Any, token: str, has_rows: bool) -> Node:
+    call = f"read_parquet('{token}')"
+    if not has_rows:
+        call = f"(SELECT * FROM {call} WHERE false)"
+    tree = serialized(connection, f"SELECT * FROM {call}")
+    found: Node = tree["statements"][0]["node"]["from_table"]
+    return found
+
+
+def _replace(node: Node, other: Node) -> None:
+    """Put `other` in the place of a table, under the same name."""
+    kept = {key: node[key] for key in ("sample", "column_name_alias", "query_location")}
+    alias = node["alias"] or node["table_name"]
+    node.clear()
+    node.update(copy.copy(other), **kept, alias=alias)
+
+
+__all__ = ["Plan", "Planner", "Scanned", "TableName"]
