@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("names", "timerange", "urls"),
     ("model",),
     ("config.*",),  # reads the environment and a file, when it is asked to
-    ("planning",),  # decides, without I/O
+    ("planning", "pruning.*"),  # decide, without I/O
     ("stores", "stores.base"),  # the narrow waist
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),

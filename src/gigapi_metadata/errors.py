@@ -4,6 +4,7 @@
      ├── InvalidEntry          an entry holds a value the catalog can't keep
      ├── InvalidName           a database, table, layer, writer or path that may not be one
      ├── InvalidConfiguration  a URL, layer list, merge configuration or option that can't be used
+     ├── InvalidCondition      a condition on rows that is not one
      ├── UnknownLayer          a layer that the table's configuration does not list
      ├── LeaseLost             the plan is no longer held under this lease
      ├── Conflict              the catalog changed under the caller: a plan's source is gone
@@ -30,6 +31,7 @@ __all__ = [
     "CorruptState",
     "FileExists",
     "FileMissing",
+    "InvalidCondition",
     "InvalidConfiguration",
     "InvalidEntry",
     "InvalidName",
@@ -61,6 +63,10 @@ class InvalidName(MetadataError, ValueError):
 
 class InvalidConfiguration(MetadataError, ValueError):
     """A setting that can't be used. The message names it and what it may be; it hides passwords."""
+
+
+class InvalidCondition(MetadataError, ValueError):
+    """SQL or tuples that are no condition. The message quotes it and shows where it fails."""
 
 
 class UnknownLayer(MetadataError, ValueError):

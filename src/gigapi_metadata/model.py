@@ -25,6 +25,9 @@ from gigapi_metadata.urls import hide
 Stats = dict[str, Any]
 """Column name -> value: whatever JSON can hold."""
 
+TIME_COLUMNS = ("__timestamp", "time", "timestamp", "ts")
+"""The time column of a file is the first of these that it has, unless one is named."""
+
 _UINT64_MAX = 2**64 - 1
 _MAX_DEPTH = 16  # of lists and dicts within one statistic
 

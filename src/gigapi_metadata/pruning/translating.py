@@ -1,0 +1,213 @@
+"""An expression of DuckDB's serialized syntax tree -> a Condition.
+
+The tree's form is DuckDB's own and differs between versions (1.x wraps constants and arguments
+otherwise than 2.x). So nothing is taken for granted: what does not look as expected is Unknown,
+which every file may match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gigapi_metadata.pruning.bounds import Operator
+from gigapi_metadata.pruning.conditions import (
+    And,
+    Comparison,
+    Condition,
+    Constant,
+    In,
+    IsNull,
+    IsTrue,
+    Like,
+    Not,
+    Or,
+    Unknown,
+)
+from gigapi_metadata.pruning.constants import Constants, arguments, children, type_name
+from gigapi_metadata.pruning.values import Value
+
+Node = dict[str, Any]
+Resolve = Callable[[list[str]], "str | None"]
+
+_OPERATORS: dict[str, Operator] = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "!=",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+    "COMPARE_NOT_DISTINCT_FROM": "=",
+    "COMPARE_DISTINCT_FROM": "!=",
+}
+_MIRRORED: dict[Operator, Operator] = {
+    "=": "=",
+    "!=": "!=",
+    "<": ">",
+    "<=": ">=",
+    ">": "<",
+    ">=": "<=",
+}
+_TRUE = Value("true", flag=True)
+
+
+def joined(names: list[str]) -> str | None:
+    """The name that statistics have a column under: a field of a struct after a dot."""
+    return ".".join(names)
+
+
+def condition_from_duckdb(
+    node: Node, *, resolve: Resolve = joined, time_zone: str | None = None
+) -> Condition:
+    """The condition that an expression node of `json_serialize_sql` means.
+
+    `resolve` is given the `column_names` of each column reference and answers with the column's
+    name in this table's statistics, or None if it is no column of it. `time_zone` as in
+    `parse_condition`.
+    """
+    constants = Constants(node, time_zone)
+    return _Translator(constants, resolve).condition(node)
+
+
+class _Translator:
+    def __init__(self, constants: Constants, resolve: Resolve) -> None:
+        self.constants = constants
+        self.resolve = resolve
+
+    def condition(self, node: Any) -> Condition:
+        """What a boolean expression means."""
+        if not isinstance(node, dict):
+            return Unknown()
+        kind = node.get("type", "")
+        if node.get("class") == "COMPARISON":
+            return self._comparison(node, _OPERATORS.get(kind))
+        if node.get("class") == "BETWEEN":
+            return self._between(node)
+        if node.get("class") == "FUNCTION":
+            return self._function(node)
+        if kind in ("CONJUNCTION_AND", "CONJUNCTION_OR"):
+            parts = tuple(self.condition(child) for child in children(node))
+            return And(parts) if kind == "CONJUNCTION_AND" else Or(parts)
+        if kind == "OPERATOR_NOT" and len(children(node)) == 1:
+            return Not(self.condition(children(node)[0]))
+        if kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
+            column = self._column(children(node)[0])
+            return Unknown() if column is None else IsNull(column, kind == "OPERATOR_IS_NULL")
+        if kind in ("COMPARE_IN", "COMPARE_NOT_IN"):
+            found = self._in(children(node))
+            return found if kind == "COMPARE_IN" else found.negated()
+        return self._truth(node)
+
+    def _truth(self, node: Node) -> Condition:
+        """A column or constant where a condition is expected."""
+        if self.constants.is_null(node):
+            return Constant(None)
+        value = self.constants.value(node)
+        if value is not None:
+            return Unknown() if value.flag is None else Constant(value.flag)
+        column = self._column(node)
+        return Unknown() if column is None else Comparison(column, "=", _TRUE)
+
+    def _comparison(self, node: Node, operator: Operator | None) -> Condition:
+        left, right = node.get("left"), node.get("right")
+        if operator is None or left is None or right is None:
+            return Unknown()
+        if self.constants.is_constant(left):
+            left, right, operator = right, left, _MIRRORED[operator]
+        distinct = "DISTINCT" in node["type"]
+        if self.constants.is_null(right):
+            return self._beside_null(left, operator) if distinct else Constant(None)
+        value = self.constants.value(right)
+        if value is None:
+            return Unknown()
+        if distinct and value.flag is not None and _is_boolean_cast(left):
+            return self._is_truth(left, value.flag, operator)
+        if distinct:  # TRUE for a NULL, or FALSE, where = and != are NULL
+            same = IsTrue(self._compared(left, "=", value))
+            return same if operator == "=" else Not(same)
+        return self._compared(left, operator, value)
+
+    def _compared(self, node: Node, operator: Operator, value: Value) -> Condition:
+        column = self._column(node)
+        return Unknown() if column is None else Comparison(column, operator, value)
+
+    def _beside_null(self, node: Node, operator: Operator) -> Condition:
+        column = self._column(node)
+        return Unknown() if column is None else IsNull(column, operator == "=")
+
+    def _is_truth(self, node: Node, flag: bool, operator: Operator) -> Condition:
+        """`… IS [NOT] TRUE` or FALSE."""
+        inner = self.condition(node.get("child"))
+        found = IsTrue(inner if flag else Not(inner))
+        return found if operator == "=" else Not(found)
+
+    def _between(self, node: Node) -> Condition:
+        tested, low, high = node.get("input"), node.get("lower"), node.get("upper")
+        if tested is None or low is None or high is None:
+            return Unknown()
+        return And(
+            (
+                self._comparison(
+                    {"type": "COMPARE_GREATERTHANOREQUALTO", "left": tested, "right": low}, ">="
+                ),
+                self._comparison(
+                    {"type": "COMPARE_LESSTHANOREQUALTO", "left": tested, "right": high}, "<="
+                ),
+            )
+        )
+
+    def _in(self, parts: list[Any]) -> Condition:
+        column = self._column(parts[0]) if parts else None
+        if column is None:
+            return Unknown()
+        values, with_null = [], False
+        for part in parts[1:]:
+            if self.constants.is_null(part):
+                with_null = True
+                continue
+            value = self.constants.value(part)
+            if value is None:
+                return Unknown()
+            values.append(value)
+        return In(column, tuple(values), with_null)
+
+    def _function(self, node: Node) -> Condition:
+        name, given = node.get("function_name", ""), arguments(node)
+        if len(given) < 2:
+            return self._truth(node)
+        column = self._column(given[0])
+        text = self.constants.text(given[1])
+        if column is None or text is None:
+            return Unknown()
+        if name in ("^@", "starts_with", "prefix") and len(given) == 2:
+            return Like(column, text)
+        if name in ("~~", "!~~") and len(given) == 2:
+            found = _like(column, text, "%_\\")
+        elif name in ("like_escape", "not_like_escape") and len(given) == 3:
+            escape = self.constants.text(given[2])
+            if escape is None:
+                return Unknown()
+            found = _like(column, text, "%_\\" + escape)
+        else:
+            return Unknown()
+        return found.negated() if name in ("!~~", "not_like_escape") else found
+
+    def _column(self, node: Any) -> str | None:
+        if not isinstance(node, dict) or node.get("class") != "COLUMN_REF":
+            return None
+        names = node.get("column_names")
+        if not isinstance(names, list) or self.constants.is_constant(node):
+            return None
+        return self.resolve(names)
+
+
+def _is_boolean_cast(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("class") == "CAST" and type_name(node) == "BOOLEAN"
+
+
+def _like(column: str, pattern: str, stops: Iterable[str]) -> Condition:
+    end = min((pattern.find(stop) for stop in stops if stop in pattern), default=len(pattern))
+    prefix, rest = pattern[:end], pattern[end:]
+    if not rest:
+        return Comparison(column, "=", Value(repr(pattern), text=pattern))
+    return Like(column, prefix, whole=not rest.strip("%"))
