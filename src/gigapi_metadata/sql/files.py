@@ -21,6 +21,7 @@ def locate(engine: Engine, entries: Iterable[IndexEntry]) -> list[DataFile]:
         UnknownLayer: one is in a layer whose place is not known.
     """
     found: list[DataFile] = []
+    remote: list[str] = []
     for (layer, database, table), group in groupby(entries, _place):
         here = list(group)
         storage = engine.storages.table(layer, database, table)
@@ -33,7 +34,9 @@ def locate(engine: Engine, entries: Iterable[IndexEntry]) -> list[DataFile]:
                 engine.remote.name(storage, layer, where, entry.path, entry.size_bytes)
                 for entry in here
             ]
+            remote += names
         found += [DataFile(name, entry) for name, entry in zip(names, here, strict=True)]
+    engine.remote.read_ahead(remote)
     return found
 
 
@@ -45,5 +48,6 @@ def arguments(connection: Any, engine: Engine, files: Sequence[DataFile]) -> str
     """What `read_parquet` is called with for the rows of `files`, of which there is at least
     one."""
     names = ", ".join(literal(pattern(file.name)) for file in files)
-    by_name = ", union_by_name = true" if engine.schemas.differ(connection, files) else ""
+    differ = len(files) > 1 and len(set(engine.schemas.fingerprints(connection, files))) > 1
+    by_name = ", union_by_name = true" if differ else ""
     return f"[{names}], hive_partitioning = false{by_name}"

@@ -27,6 +27,9 @@ from gigapi_metadata.timerange import Window
 if TYPE_CHECKING:
     from gigapi_metadata.index.sync import Index
 
+_FEW, _WIDE = 4, 64
+"""Of how many folders files are looked at for columns: for `*`, and for a name that is missing."""
+
 
 class Scanned(NamedTuple):
     """What a query reads for one mention of a table."""
@@ -92,8 +95,10 @@ class Planner:
             )
         return found
 
-    def plan(self, connection: Any, text: str) -> Plan:
+    def plan(self, connection: Any, text: str, *, wide: bool = False) -> Plan:
         """The plan of the query `text`. If a file is gone by now, the catalog is asked once more.
+
+        wide: look in many other files of each table for columns that those to be read don't have.
 
         Raises:
             QueryFailed: it can't be parsed, it is no query, or it mentions what is not there.
@@ -101,11 +106,12 @@ class Planner:
             StoreError: the catalog can't be read.
         """
         try:
-            return self._plan(connection, text)
+            return self._plan(connection, text, wide)
         except FileMissing:
-            return self._plan(connection, text)
+            self.engine.schemas.forget()
+            return self._plan(connection, text, wide)
 
-    def _plan(self, connection: Any, text: str) -> Plan:
+    def _plan(self, connection: Any, text: str, wide: bool) -> Plan:
         statement = parse(connection, text)
         tables, tokens = [], {}
         nonce = secrets.token_hex(8)
@@ -113,10 +119,12 @@ class Planner:
         chosen = [_Choice(self, connection, reference) for reference in references]
         for number, choice in enumerate(chosen):
             scanned = choice.scan()
-            token = f"{nonce}_{number}"
-            files = scanned.files or [choice.any_file()]
-            tokens[f"'{token}'"] = arguments(connection, self.engine, files)
-            _replace(choice.reference.node, _stand_in(connection, token, bool(scanned.files)))
+            names = []
+            for kind, files in (("rows", scanned.files), ("columns", choice.others(scanned, wide))):
+                if files:
+                    names.append(f"{kind}_{nonce}_{number}")
+                    tokens[f"'{names[-1]}'"] = arguments(connection, self.engine, files)
+            _replace(choice.reference.node, _stand_in(connection, names))
             tables.append(scanned)
         short = statement.explain + deserialized(connection, statement.tree)
         sql = short
@@ -254,19 +262,71 @@ class _Choice:
 
     def _find_any(self) -> DataFile | None:
         if self._any is None:
-            index = self._planner.table(*self.name)
-            for folder in reversed(index.paths()):
-                if entries := index.query(folder=f"{folder}/" if folder else ""):
-                    self._any = locate(self._planner.engine, entries[-1:])[0]
-                    break
+            self._any = next(iter(self._samples(1)), None)
         return self._any
 
+    def others(self, scanned: Scanned, wide: bool) -> list[DataFile]:
+        """Files that are to be read for their columns alone: the rows that are asked for are in
+        other ones, which may not have all the columns that the table has."""
+        if wide or (scanned.files and self._is_doubtful(scanned.files[0])):
+            found = self._samples(_WIDE)
+        elif not scanned.files:
+            found = [self.any_file()]
+        else:
+            found = []
+        if self.reference.scope.takes_all:
+            found += self._samples(_FEW)
+        if not found:
+            return []
+        prints = self._schemas.fingerprints(self._connection, found)
+        there = set(self._schemas.fingerprints(self._connection, scanned.files))
+        distinct = dict(zip(prints, found, strict=True))
+        return [file for print_, file in distinct.items() if print_ not in there]
 
-def _stand_in(connection: Any, token: str, has_rows: bool) -> Node:
-    call = f"read_parquet('{token}')"
-    if not has_rows:
-        call = f"(SELECT * FROM {call} WHERE false)"
-    tree = serialized(connection, f"SELECT * FROM {call}")
+    def _is_doubtful(self, file: DataFile) -> bool:
+        doubtful = self.reference.scope.doubtful
+        return bool(doubtful) and not doubtful <= {
+            name.lower() for name in self._schemas.columns(self._connection, file)
+        }
+
+    def _samples(self, most: int) -> list[DataFile]:
+        """A file of each kind of columns that statistics show, from at most so many folders spread
+        over a large table, or from all of a small one. Remembered for a while."""
+        kept = self._schemas.samples(self.name, most)
+        if kept is None:
+            index = self._planner.table(*self.name)
+            folders = index.paths()
+            found: dict[frozenset[str], IndexEntry] = {}
+            if most > 1 and len(folders) <= _WIDE:
+                batches = iter([index.get_all()])
+            else:
+                chosen = (f"{each}/" if each else "" for each in _spread(folders, most))
+                batches = (index.query(folder=folder) for folder in chosen)
+            for batch in batches:
+                for entry in batch:
+                    found.setdefault(frozenset(entry.min_data or ()), entry)
+            kept = locate(self._planner.engine, found.values())
+            self._schemas.keep_samples(self.name, most, kept)
+        return list(kept)
+
+
+def _spread(folders: list[str], most: int) -> list[str]:
+    """At most so many of the folders: the last one, the first one, and some between."""
+    if len(folders) <= most or most < 2:
+        return folders[-most:]
+    last = len(folders) - 1
+    return [folders[last - last * each // (most - 1)] for each in range(most)]
+
+
+def _stand_in(connection: Any, names: Sequence[str]) -> Node:
+    """What stands for a table: a scan of the files with its rows, the first of `names`; and one
+    for the columns of the files that are the last of them."""
+    rows = " UNION ALL BY NAME ".join(
+        f"SELECT * FROM read_parquet('{name}')" + " WHERE false" * name.startswith("columns")
+        for name in names
+    )
+    text = f"SELECT * FROM ({rows})" if " " in rows.partition("')")[2] else rows
+    tree = serialized(connection, text)
     found: Node = tree["statements"][0]["node"]["from_table"]
     return found
 

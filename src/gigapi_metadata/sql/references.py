@@ -51,6 +51,10 @@ class Scope:
     aliases: frozenset[str] = frozenset()
     shared: set[str] = field(default_factory=set)
     """Columns that inner joins have USING, which are the same on both sides."""
+    takes_all: bool = False
+    """Whether it gives all columns, as `*` does."""
+    doubtful: frozenset[str] = frozenset()
+    """Names in its WHERE that mean a column if there is such a one, else what it calls so."""
 
 
 def find_references(query: Node) -> list[Reference]:
@@ -94,10 +98,19 @@ def _with_ctes(node: Node, ctes: frozenset[str], found: list[Reference]) -> froz
 def _visit_select(node: Node, ctes: frozenset[str], found: list[Reference]) -> None:
     aliases = [each.get("alias", "").lower() for each in node["select_list"]]
     scope = Scope(aliases=frozenset(filter(None, aliases)))
+    scope.takes_all = any(_has_star(each) for each in node["select_list"])
+    if scope.aliases and node.get("where_clause"):
+        scope.doubtful = scope.aliases & bare_names([node["where_clause"]])
     where = [] if node.get("sample") else _conjuncts(node.get("where_clause"))
     _visit_from(node["from_table"], where, scope, ctes, found)
     _qualify_plainly(node, scope)
     _visit([each for key, each in node.items() if key not in ("from_table", "cte_map")], ctes, found)
+
+
+def _has_star(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("class") == "STAR" or any(map(_has_star, value.values()))
+    return isinstance(value, list) and any(map(_has_star, value))
 
 
 def _visit_from(

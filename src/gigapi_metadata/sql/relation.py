@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gigapi_metadata.errors import FileMissing, QueryFailed, StorageError
@@ -50,6 +51,7 @@ class Query:
         try:
             self._bind()
         except FileMissing:
+            self.engine.schemas.forget()
             self._bind()
 
     def _bind(self) -> None:
@@ -57,9 +59,16 @@ class Query:
 
     def _plan(self) -> None:
         self.plan = self._planner.plan(self.connection, self._text)
+        module = duckdb()
         try:
             self.relation = self.connection.sql(self.plan.sql)
-        except duckdb().Error:
+        except module.Error as error:
+            if isinstance(error, module.BinderException) and self.plan.tables:
+                plan = self._planner.plan(self.connection, self._text, wide=True)
+                with suppress(module.Error):
+                    self.relation = self.connection.sql(plan.sql)
+                    self.plan = plan
+                    return
             # Said again where DuckDB tells the place. PREPARE binds and runs nothing.
             self.connection.execute(f"{_PREPARE}{self.plan.sql}").fetchall()
             raise

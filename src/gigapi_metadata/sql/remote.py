@@ -8,35 +8,50 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gigapi_metadata.errors import FileMissing, MissingExtra
+from gigapi_metadata.errors import FileMissing, MissingExtra, StorageError
 
 if TYPE_CHECKING:
     from gigapi_metadata.storage import S3Storage
 
 PROTOCOL = "layer"
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
 """What is asked for at a time at least: a request costs more than the bytes."""
 
-_BLOCKS = 8  # kept for each open file
+CACHE_BYTES = 128 * 1024 * 1024
+"""How much of all files is kept. Files never change, so it is never out of date."""
+
+AT_ONCE = 16
+_AHEAD = CACHE_BYTES // BLOCK_BYTES // 2
 _KNOWN = 200_000
+
+
+class _Place(NamedTuple):
+    storage: S3Storage
+    path: str
+    size: int
 
 
 class Remote:
     """The files that queries have named, and where each of them is."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[str, tuple[S3Storage, str, int]] = OrderedDict()
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept = 0
         self._lock = Lock()
 
     def name(self, storage: S3Storage, layer: str, table: str, path: str, size: int) -> str:
         """What DuckDB is to call a file of `size` bytes."""
         found = f"{PROTOCOL}://{layer}/{table}/{path}"
         with self._lock:
-            self._places[found] = (storage, path, size)
+            self._places[found] = _Place(storage, path, size)
             if len(self._places) > _KNOWN:
                 self._places.popitem(last=False)
         return found
@@ -51,7 +66,46 @@ class Remote:
             place = self._places.get(name)
         if place is None:
             raise FileMissing(f"{name} is no file of this catalog")
-        return RemoteFile(*place)
+        return RemoteFile(self, name, place)
+
+    def read_ahead(self, names: Sequence[str]) -> None:
+        """Get the ends of files, where their footers are, many at once: DuckDB reads them one after
+        the other. What can't be read is left for whoever needs it."""
+        wanted = [(name, (self._places[name].size - 1) // BLOCK_BYTES) for name in names[:_AHEAD]]
+        with self._lock:
+            wanted = [each for each in wanted if each[1] >= 0 and each not in self._blocks]
+        if len(wanted) < 2:
+            return
+
+        def get(key: tuple[str, int]) -> None:
+            with suppress(StorageError):
+                self.block(*key)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(get, wanted):
+                pass
+
+    def block(self, name: str, number: int) -> bytes:
+        """So many'th BLOCK_BYTES of a file.
+
+        Raises:
+            StorageError: they can't be read.
+        """
+        key = (name, number)
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+            place = self._places[name]
+        start = number * BLOCK_BYTES
+        block = place.storage.read(place.path, start, min(start + BLOCK_BYTES, place.size))
+        with self._lock:
+            if key not in self._blocks:
+                self._blocks[key] = block
+                self._kept += len(block)
+            while self._kept > CACHE_BYTES:
+                self._kept -= len(self._blocks.popitem(last=False)[1])
+        return block
 
     def filesystem(self) -> Any:
         """What DuckDB registers. A class made here, for its base may not be installed."""
@@ -90,12 +144,12 @@ class Remote:
 class RemoteFile(io.RawIOBase):
     """A file on S3, read block by block. For one thread."""
 
-    def __init__(self, storage: S3Storage, path: str, size: int) -> None:
-        self._storage = storage
-        self._path = path
-        self.size = size
+    def __init__(self, remote: Remote, name: str, place: _Place) -> None:
+        self._remote = remote
+        self._name = name
+        self._place = place
+        self.size = place.size
         self._at = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def readable(self) -> bool:
         """It is."""
@@ -125,21 +179,11 @@ class RemoteFile(io.RawIOBase):
         if end <= self._at:
             return b""
         if end - self._at > BLOCK_BYTES:
-            data = self._storage.read(self._path, self._at, end)
+            data = self._place.storage.read(self._place.path, self._at, end)
         else:
             first = self._at // BLOCK_BYTES
             last = (end - 1) // BLOCK_BYTES
-            joined = b"".join(self._block(number) for number in range(first, last + 1))
-            data = joined[self._at - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
+            blocks = (self._remote.block(self._name, each) for each in range(first, last + 1))
+            data = b"".join(blocks)[self._at - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
         self._at = end
         return data
-
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.get(number)
-        if block is None:
-            start = number * BLOCK_BYTES
-            block = self._storage.read(self._path, start, min(start + BLOCK_BYTES, self.size))
-            self._blocks[number] = block
-            if len(self._blocks) > _BLOCKS:
-                self._blocks.popitem(last=False)
-        return block

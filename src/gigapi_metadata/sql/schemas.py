@@ -6,6 +6,7 @@ brought together by the names of their columns, for which DuckDB reads every foo
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
 
 DAY_NS = 86_400 * 10**9
+
+KEPT_S = 60
+"""How long something is taken for true of a table because it was of one of its files."""
 
 _KNOWN_FILES = 500_000
 _KNOWN_TABLES = 10_000
@@ -46,30 +50,29 @@ class Schemas:
     def __init__(self) -> None:
         self._fingerprints: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._columns: dict[tuple[str, int], dict[str, str]] = {}
+        self._samples: dict[tuple[tuple[str, str], int], list[DataFile]] = {}
         self._times: dict[tuple[str, str], TimeColumn] = {}
+        self._since = time.monotonic()
         self._lock = Lock()
 
-    def differ(self, connection: Any, files: Sequence[DataFile]) -> bool:
-        """Whether the files' columns are not all of the same names, types and order."""
-        if len(files) < 2:
-            return False
+    def fingerprints(self, connection: Any, files: Sequence[DataFile]) -> list[str]:
+        """For each file a text that is the same for files whose columns are of the same names and
+        types in the same order. Footers are read of those that are not known yet."""
         with self._lock:
-            known = [self._fingerprints.get(_key(file)) for file in files]
-        unknown = [file for file, found in zip(files, known, strict=True) if found is None]
-        if unknown and len(set(filter(None, known))) < 2:
-            found = dict(
-                connection.execute(_FINGERPRINTS, [[pattern(file.name) for file in unknown]])
-                .fetchall()
-            )
+            known = {file.name: self._fingerprints.get(_key(file)) for file in files}
+        unknown = [file for file in files if known[file.name] is None]
+        if unknown:
+            names = [pattern(file.name) for file in unknown]
+            found = dict(connection.execute(_FINGERPRINTS, [names]).fetchall())
             with self._lock:
                 for file in unknown:
                     # A file that DuckDB does not report by this name is like no other.
-                    print_ = found.get(file.name, file.name)
-                    self._fingerprints[_key(file)] = print_
-                    known.append(print_)
+                    known[file.name] = self._fingerprints[_key(file)] = found.get(
+                        file.name, file.name
+                    )
                 while len(self._fingerprints) > _KNOWN_FILES:
                     self._fingerprints.popitem(last=False)
-        return len(set(filter(None, known))) > 1
+        return [known[file.name] or "" for file in files]
 
     def columns(self, connection: Any, file: DataFile) -> dict[str, str]:
         """The file's columns and their types in DuckDB, in order."""
@@ -87,6 +90,24 @@ class Schemas:
                 self._columns[key] = found
         return found
 
+    def samples(self, table: tuple[str, str], folders: int) -> list[DataFile] | None:
+        """What `keep_samples` was given; None when there is nothing, or it is too old."""
+        if time.monotonic() - self._since > KEPT_S:
+            self.forget()
+        return self._samples.get((table, folders))
+
+    def keep_samples(self, table: tuple[str, str], folders: int, files: list[DataFile]) -> None:
+        """Remember files that stand for all of a table, by how many folders they are from."""
+        with self._lock:
+            self._samples[table, folders] = files
+
+    def forget(self) -> None:
+        """Forget what is known of tables: files come and go."""
+        with self._lock:
+            self._samples.clear()
+            self._times.clear()
+            self._since = time.monotonic()
+
     def known_time_column(self, table: tuple[str, str]) -> TimeColumn | None:
         """What `time_column` found before; None when it was not asked."""
         return self._times.get(table)
@@ -97,8 +118,6 @@ class Schemas:
         """The column that the table's entries have their times of; `file` is any of its files. It
         is the first of TIME_COLUMNS whose values agree with the entry. A table is taken to have
         one, so this is found out once."""
-        if table in self._times:
-            return self._times[table]
         columns = self.columns(connection, file)
         found = TimeColumn("", "")
         for name in TIME_COLUMNS:
@@ -106,8 +125,6 @@ class Schemas:
                 found = TimeColumn(name, columns[name])
                 break
         with self._lock:
-            if len(self._times) > _KNOWN_TABLES:
-                self._times.clear()
             self._times[table] = found
         return found
 
