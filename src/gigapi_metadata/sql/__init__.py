@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gigapi_metadata.sql.engine import engine
+from gigapi_metadata.sql.engine import engine_for
 from gigapi_metadata.sql.names import Names
 from gigapi_metadata.sql.plan import Plan, Planner, Scanned
 from gigapi_metadata.sql.relation import Query, Relation
@@ -20,5 +20,5 @@ __all__ = ["Plan", "Relation", "Scanned", "query"]
 
 def query(catalog: Catalog, text: str) -> Relation:
     """See `Catalog.sql`."""
-    planner = Planner(engine(catalog.layers, catalog.root), Names(catalog), catalog.table)
+    planner = Planner(engine_for(catalog.layers, catalog.root), Names(catalog), catalog.table)
     return Relation(Query(planner, text))

@@ -37,7 +37,7 @@ def duckdb() -> Any:
     return found
 
 
-def engine(layers: Iterable[Layer], root: str | os.PathLike[str] | None) -> Engine:
+def engine_for(layers: Iterable[Layer], root: str | os.PathLike[str] | None) -> Engine:
     """The engine of this process for these layers; `root` is the folder of the files when there
     are none."""
     folder = None if root is None else os.path.abspath(root)
@@ -119,4 +119,4 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-__all__ = ["Engine", "LocalStorage", "duckdb", "engine", "literal", "quoted"]
+__all__ = ["Engine", "LocalStorage", "duckdb", "engine_for", "literal", "quoted"]

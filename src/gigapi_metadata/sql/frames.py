@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gigapi_metadata.errors import InvalidCondition, MissingExtra, QueryFailed
 from gigapi_metadata.pruning import Condition, parse_condition
-from gigapi_metadata.sql.engine import engine, literal, quoted
+from gigapi_metadata.sql.engine import engine_for, literal, quoted
 from gigapi_metadata.sql.names import TableName
 from gigapi_metadata.sql.plan import Planner
 from gigapi_metadata.sql.relation import Query, Relation
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 def read(index: Index[Any], asked: Asked) -> Relation:
     """The rows, not read yet. See `Index.to_duckdb`."""
     planner = Planner(
-        engine(index.layers, index.root), _OneTable(index), lambda *_: index, asked.time_column
+        engine_for(index.layers, index.root), _OneTable(index), lambda *_: index, asked.time_column
     )
     return Relation(Query(planner, _text(planner, index, asked)))
 

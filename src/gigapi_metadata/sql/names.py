@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, Protocol
 
 from gigapi_metadata.errors import QueryFailed
@@ -86,6 +85,8 @@ class Names:
         ]
 
     def _refuse(self, wanted: str, everything: list[TableName]) -> NoReturn:
+        from difflib import get_close_matches
+
         known = [f"{name.database}.{name.table}" for name in everything]
         similar = get_close_matches(wanted, known, 1, 0.5)
         if not similar:

@@ -37,6 +37,8 @@ class Scanned(NamedTuple):
     database: str
     table: str
     files: list[DataFile]
+    refuted: list[IndexEntry]
+    """In the window, but left out by their statistics: `condition.why_not` says why."""
     condition: Condition
     window: Window
     time_column: str | None
@@ -163,13 +165,16 @@ class _Choice:
         names = self._own_names()
         guess = self._guess(names)
         condition = self._condition(names, guess)
-        entries, window = self._entries(condition, guess)
-        time = self._time_column(entries)
+        found, window = self._entries(condition, guess)
+        time = guess and self._time_column(found)
         if time != guess:
             condition = self._condition(names, time)
-            entries, window = self._entries(condition, time)
-        files = locate(self._planner.engine, entries)
-        return Scanned(*self.name, files, condition, window, time)
+            found, window = self._entries(condition, time)
+        kept, refuted = [], []
+        for entry in found:
+            (kept if condition.may_match(entry, time) else refuted).append(entry)
+        files = locate(self._planner.engine, kept)
+        return Scanned(*self.name, files, refuted, condition, window, time)
 
     # The condition
 
@@ -227,10 +232,11 @@ class _Choice:
         return next((name for name in TIME_COLUMNS if name in bounded), None)
 
     def _time_column(self, entries: Sequence[IndexEntry]) -> str | None:
+        """The time column as a file has it: the smallest of `entries`, or any."""
         if self._planner.time_column is not None:
             return self._planner.time_column
         found = self._schemas.known_time_column(self.name)
-        if found is None and self.reference.conditions:
+        if found is None:
             if entries:
                 smallest = min(entries, key=lambda entry: entry.size_bytes)
                 file = locate(self._planner.engine, [smallest])[0]
@@ -240,14 +246,14 @@ class _Choice:
                     return None
                 file = any_file
             found = self._schemas.time_column(self._connection, self.name, file)
-        return found.name or None if found else None
+        return found.name or None
 
     # Entries
 
     def _entries(self, condition: Condition, time: str | None) -> tuple[list[IndexEntry], Window]:
         window = Window() if time is None else condition.window((time,))
         found = self._planner.table(*self.name).query(after=window.after, before=window.before)
-        return [entry for entry in found if condition.may_match(entry, time)], window
+        return found, window
 
     def any_file(self) -> DataFile:
         """Any file of the table, for its columns.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,6 +79,8 @@ class Remote:
         def get(key: tuple[str, int]) -> None:
             with suppress(StorageError):
                 self.block(*key)
+
+        from concurrent.futures import ThreadPoolExecutor  # costs those who read no S3 5 ms
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for _ in pool.map(get, wanted):
