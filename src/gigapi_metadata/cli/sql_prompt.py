@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gigapi_metadata.cli import output, sql_output
 from gigapi_metadata.cli.errors import DONE, one_line
-from gigapi_metadata.cli.sql_run import shown_faults
+from gigapi_metadata.cli.sql_run import interruptible, shown_faults
 from gigapi_metadata.errors import MetadataError, QueryFailed
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class Prompt:
             output.note(f"{output.PROGRAM}: error: {fault.strerror or fault}")
 
     def _query(self, text: str) -> None:
-        self._write(self._catalog.sql(text))
+        relation = self._catalog.sql(text)
+        interruptible(lambda: self._write(relation), relation)
 
     def _command(self, line: str) -> None:
         word, _, rest = line.strip().partition(" ")

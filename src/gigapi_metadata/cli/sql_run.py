@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from gigapi_metadata.cli import output, sql_output
 from gigapi_metadata.cli.context import open_catalog, settings
 from gigapi_metadata.cli.errors import DONE, FAILED, Failed, WrongUsage, one_line
 from gigapi_metadata.errors import QueryFailed
 
+if TYPE_CHECKING:
+    from gigapi_metadata.sql import Relation
+
+_PATIENCE_S = 5
 _LONGEST = 400  # DuckDB lists every function there is of a name
 
 
@@ -34,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             if args.explain:
                 sql_output.write_plan(catalog, relation.plan, args.json)
             else:
-                write(relation)
+                interruptible(lambda: write(relation), relation)
     return FAILED if shown else DONE
 
 
@@ -56,6 +62,33 @@ def _text(args: argparse.Namespace) -> str | None:
 
 def _is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def interruptible(work: Callable[[], object], relation: Relation) -> None:
+    """Do `work`, which runs `relation`, so that Ctrl-C ends it: DuckDB looks at no signals.
+
+    Raises:
+        KeyboardInterrupt: it was ended so. Else whatever `work` raises.
+    """
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as fault:  # raised again below
+            faults.append(fault)
+
+    # A thread that does not stop must not keep the program from leaving.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        relation.interrupt()
+        thread.join(_PATIENCE_S)
+        raise
+    if faults:
+        raise faults[0]
 
 
 @contextmanager
