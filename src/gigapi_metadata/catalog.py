@@ -26,6 +26,8 @@ from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.urls import REDIS_SCHEMES
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
     from gigapi_metadata.index.base import Family, MergeRows
     from gigapi_metadata.index.sync import Index, KVStore
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
+
+_SHOWN_TABLES = 50
+"""A notebook shows so many tables of a catalog."""
 
 _FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -236,13 +241,27 @@ class Catalog:
     def __repr__(self) -> str:
         return f"<Catalog on {self.connection!r}>"
 
+    def _repr_html_(self) -> str:
+        from gigapi_metadata.index.entries import table_html
+
+        names = [(database, table) for database in self.databases() for table in self.tables(database)]
+        cut = f", the first {_SHOWN_TABLES} shown" if len(names) > _SHOWN_TABLES else ""
+        noun = "table" if len(names) == 1 else "tables"
+        caption = f"{self!r}: {len(names):,} {noun}{cut}"
+        return table_html(("database", "table"), names[:_SHOWN_TABLES], caption)
+
 
 class AsyncCatalog:
-    """As Catalog, awaitable. For one event loop."""
+    """As Catalog, awaitable. For one event loop. `root` as there."""
 
-    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
+    root: str | None
+
+    def __init__(self, family: Family, address: str, settings: _Settings, blocking: Family) -> None:
         self._family = family
         self._settings = settings
+        self._blocking = blocking
+        self._address = address
+        self.root = settings.root
         self.connection = family.connection(address)
         self._databases = family.databases(self.connection)
         self.kv: AsyncKVStore[Any] = family.values(self.connection)
@@ -255,7 +274,21 @@ class AsyncCatalog:
     def table(self, database: str, table: str) -> AsyncIndex[Any]:
         """See `Catalog.table`."""
         index: AsyncIndex[Any] = self._settings.open(self._family, self.connection, database, table)
+        index.root = self.root
         return index
+
+    async def sql(self, query: str) -> pyarrow.Table:
+        """The rows of a SQL query as a pyarrow table; see `Catalog.sql`. It runs in a thread, over
+        a blocking connection of its own, and is stopped when the task is cancelled. A relation
+        could not be awaited, so there is none here."""
+        from gigapi_metadata.sql import table_of
+
+        def opened() -> Catalog:
+            catalog = Catalog(self._blocking, self._address, self._settings)
+            catalog.root = self.root
+            return catalog
+
+        return await table_of(opened, query)
 
     async def planned(self) -> list[tuple[str, str]]:
         """See `Catalog.planned`."""
@@ -329,7 +362,9 @@ def connect_async(
     settings = _Settings(tiers, rows, lease_s, drop_grace_s)
     with _naming(source):
         module, address = parse(place)
-        return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
+        settings.root = data_root(Target(module, address))
+        awaitable, blocking = (settings.family(module, kind) for kind in ("AWAITABLE", "BLOCKING"))
+        return AsyncCatalog(awaitable, address, settings, blocking)
 
 
 class _InForce(NamedTuple):

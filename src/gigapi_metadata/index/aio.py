@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
+from gigapi_metadata.index.entries import Entries
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -18,6 +19,9 @@ from gigapi_metadata.model import (
     QueuedPlan,
 )
 from gigapi_metadata.stores.base import QueueRef, Store
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
@@ -50,14 +54,35 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
-        return await self._run(self._verbs.query(options, layer))
+        if explain:
+            return await self._run(self._verbs.explain(options, layer, where, time_column))
+        return Entries(await self._run(self._verbs.query(options, layer, where, time_column)))
+
+    async def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """See `Index.explain`."""
+        options = query_options(options, after, before, folder, iteration)
+        return await self._run(self._verbs.explain(options, layer, where, time_column))
 
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""
-        return await self._run(self._verbs.query(QueryOptions(), None))
+        return Entries(await self._run(self._verbs.query(QueryOptions(), None)))
 
     async def paths(self) -> list[str]:
         """See `Index.paths`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack, cast
 
 from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.entries import Entries, index_html
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
-    from typing import Unpack
 
-    from gigapi_metadata.pruning import Where
+    from gigapi_metadata.pruning import Explanation, Where
     from gigapi_metadata.sql import Relation
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
@@ -86,18 +86,51 @@ class Index(TableShell, Shell[ConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """Every entry whose file overlaps the window and no other, once, by (min_time, path).
 
         Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
         Keywords go before `options`. `folder` is a prefix of the path.
+
+        `where` is a condition on rows: SQL text, `("temp", ">", 30)` or a list of such tuples. It
+        leaves out files whose statistics prove that no row matches, so the rows of those that are
+        left still have to be filtered. `time_column` is the column that the catalog's times are of,
+        if it is another than `__timestamp`, or one whose statistics show it.
+
+        With `explain`, the answer is an Explanation, as of `explain`.
+
+        Raises:
+            InvalidCondition: `where` is none; the message says where it fails.
+            MissingExtra: `where` is SQL and DuckDB is not installed.
         """
         options = query_options(options, after, before, folder, iteration)
-        return self._run(self._verbs.query(options, layer))
+        if explain:
+            return self._run(self._verbs.explain(options, layer, where, time_column))
+        return Entries(self._run(self._verbs.query(options, layer, where, time_column)))
+
+    def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """What `query` does with every file of the table, and why: a list of the same entries, with
+        an account that `str` shows. Reads all entries of the table."""
+        options = query_options(options, after, before, folder, iteration)
+        return self._run(self._verbs.explain(options, layer, where, time_column))
 
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""
-        return self._run(self._verbs.query(QueryOptions(), None))
+        return Entries(self._run(self._verbs.query(QueryOptions(), None)))
 
     def paths(self) -> list[str]:
         """The folders that hold files, sorted."""
@@ -269,6 +302,9 @@ class Index(TableShell, Shell[ConnectionT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
+
+    def _repr_html_(self) -> str:
+        return index_html(self, len(self.paths()))
 
 
 class DBIndex(Shell[ConnectionT]):

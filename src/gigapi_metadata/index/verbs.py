@@ -7,10 +7,12 @@ here does I/O or knows which store it talks to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName, UnknownLayer
+from gigapi_metadata.index.querying import checked_query
 from gigapi_metadata.model import (
     DropPlan,
     IndexEntry,
@@ -24,8 +26,10 @@ from gigapi_metadata.model import (
 )
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.planning import Rules, check_queued
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
-from gigapi_metadata.timerange import window
+from gigapi_metadata.stores.base import Change, QueueRef, Steps, Store, TableRef
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
 
 _MAX_SECONDS = 10**10  # 317 years
 _NO_RULES = Rules((), ())
@@ -71,22 +75,27 @@ class TableVerbs:
             return entry
         return None
 
-    def query(self, options: QueryOptions, layer: str | None) -> Steps[list[IndexEntry]]:
+    def query(
+        self,
+        options: QueryOptions,
+        layer: str | None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Steps[list[IndexEntry]]:
         """See `Index.query`."""
-        if type(options.iteration) is not int or options.iteration < 0:
-            raise InvalidConfiguration(
-                f"iteration must be a whole number, 0 for any, not {options.iteration!r}"
-            )
-        if not isinstance(options.folder, str):
-            raise InvalidConfiguration(f"folder must be a string, not {options.folder!r}")
-        try:
-            wanted = window(options.after, options.before)
-        except TypeError as fault:
-            raise InvalidConfiguration(str(fault)) from fault
-        if wanted.after > wanted.before:
-            return []
-        selection = Selection(wanted, options.folder, options.iteration, layer)
-        return (yield from self.store.select(self.ref, selection))
+        query = checked_query(options, layer, where, time_column)
+        return (yield from query.select(self.store, self.ref))
+
+    def explain(
+        self,
+        options: QueryOptions,
+        layer: str | None,
+        where: Where | None,
+        time_column: str | None,
+    ) -> Steps[Explanation]:
+        """See `Index.query` with `explain`."""
+        query = checked_query(options, layer, where, time_column)
+        return (yield from query.explain(self.store, self.ref))
 
     def paths(self) -> Steps[list[str]]:
         """See `Index.paths`."""

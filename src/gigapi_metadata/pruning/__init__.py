@@ -6,6 +6,7 @@ may any of its rows match? The answer is False only if statistics prove it. Pure
 which parses SQL and works out constants; tuples do without it.
 """
 
+from gigapi_metadata.pruning.bounds import is_time_column
 from gigapi_metadata.pruning.conditions import (
     And,
     Comparison,
@@ -20,6 +21,8 @@ from gigapi_metadata.pruning.conditions import (
     Unknown,
     between,
 )
+from gigapi_metadata.pruning.explaining import Decision, Explanation, Folder
+from gigapi_metadata.pruning.instants import iso
 from gigapi_metadata.pruning.parsing import Where, condition_from_duckdb, parse_condition
 
 __all__ = [
@@ -27,6 +30,9 @@ __all__ = [
     "Comparison",
     "Condition",
     "Constant",
+    "Decision",
+    "Explanation",
+    "Folder",
     "In",
     "IsNull",
     "IsTrue",
@@ -37,5 +43,7 @@ __all__ = [
     "Where",
     "between",
     "condition_from_duckdb",
+    "is_time_column",
+    "iso",
     "parse_condition",
 ]

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import lru_cache
-from operator import ge, gt
 from typing import Any, Literal
 
-from gigapi_metadata.model import TIME_COLUMNS, IndexEntry, Stats
-from gigapi_metadata.pruning.instants import DAY_NS
-from gigapi_metadata.pruning.values import Number, Value
+from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
+from gigapi_metadata.pruning.instants import DAY_NS, iso
+from gigapi_metadata.pruning.steps import Step
+from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 _CJSON_DIGITS = 14
 _CJSON_LIMIT = 10**_CJSON_DIGITS
 _EXACT_IN_FLOAT = 2**53
+_MOST_ROUNDED = 1e-12
 _MAYBE_CUT = 16
 """A text this long may be the beginning of a longer one, cut by a writer without rounding it up."""
 
@@ -36,52 +38,80 @@ _NUMBER_LIKE = re.compile(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*")
 
 
 class Bounds:
-    """The smallest and largest value of a column in one file; None where unknown."""
+    """The smallest and largest value of a column in one file; None where unknown.
 
-    __slots__ = ("_entry", "_exact", "high", "low")
+    `of_times` says that they are nanoseconds, whatever unit the column itself may count.
+    """
 
-    def __init__(self, entry: IndexEntry, low: Any, high: Any, exact: bool) -> None:
+    __slots__ = ("_column", "_entry", "_of_times", "high", "low")
+
+    def __init__(
+        self, entry: IndexEntry, column: str, low: Any, high: Any, of_times: bool = False
+    ) -> None:
         self._entry = entry
+        self._column = column
         self.low = low
         self.high = high
-        self._exact = exact
+        self._of_times = of_times
 
-    def may_be(self, operator: Operator, value: Value) -> bool:
-        """Whether a value within the bounds may compare so with the constant."""
+    def may_be(self, operator: Operator, value: Value, steps: Sequence[Step] = ()) -> bool:
+        """Whether a value within the bounds may, after `steps`, compare so with the constant."""
+        interval = value.interval
         kind = _kind(self.low, self.high)
+        if kind is int:
+            if interval is None or (
+                self._of_times
+                and self._column != TIME_COLUMNS[0]
+                and not _in_nanoseconds(value, steps)
+            ):
+                return True
+            if not steps and possible(operator, self.low, self.high, *interval):
+                return True
+            return self._may_nearly_be(operator, value, steps)
+        if steps:
+            return True
         if kind is str:
             return value.text is None or self._text_may_be(operator, value.text)
-        if kind is bool:
-            flag = value.flag
-            return flag is None or _possible(operator, self.low, self.high, flag, flag)
-        if kind is None or value.interval is None:
-            return True
-        first, last = value.interval
-        if _possible(operator, self.low, self.high, first, last):
-            return True
-        return self._may_nearly_be(operator, value)
+        flag = value.flag
+        return flag is None or possible(operator, self.low, self.high, flag, flag)
 
-    def _may_nearly_be(self, operator: Operator, value: Value) -> bool:
+    def _may_nearly_be(self, operator: Operator, value: Value, steps: Sequence[Step]) -> bool:
         """Whether it may be after all, given how numbers are rounded and cast."""
         low, high = self.low, self.high
-        interval = value.interval
+        single = _is_single(low) and _is_single(high)
+        interval = value.interval_32 if single else value.interval
         if interval is None:
             return True
-        if _is_single(low) and _is_single(high) and value.interval_32 is not None:
-            interval = value.interval_32
+        if not steps and not value.dated:
+            # Mostly they are far apart, and it need not be known by how much they are rounded.
+            wide_low = None if low is None else low - abs(low) * _MOST_ROUNDED
+            wide_high = None if high is None else high + abs(high) * _MOST_ROUNDED
+            if not possible(operator, wide_low, wide_high, *interval):
+                return False
+        low, high = self._unrounded()
+        for step in steps:
+            low = None if low is None else step.low(low, single)
+            high = None if high is None else step.high(high, single)
         if value.dated and high is not None and high % DAY_NS == 0:
-            high += DAY_NS - 1
-        if not self._exact:
-            slack = slack_of(self._entry)
-            low = None if low is None else low - slack(low)
-            high = None if high is None else high + slack(high)
-        return _possible(operator, low, high, *interval)
+            high += DAY_NS - 1  # a DATE, to which the constant is cast
+        return possible(operator, low, high, *interval)
+
+    def _unrounded(self) -> tuple[Number, Number]:
+        """Where the numbers lie that the bounds may have been rounded from."""
+        entry, low, high = self._entry, self.low, self.high
+        if self._of_times or (self._column in TIME_COLUMNS and _agrees(entry, self._column)):
+            return entry.min_time, entry.max_time
+        slack = slack_of(entry)
+        return (
+            None if low is None else low - slack(low),
+            None if high is None else high + slack(high),
+        )
 
     def _text_may_be(self, operator: Operator, text: str) -> bool:
         low, high = self.low, self.high
         if high is not None and len(high) >= _MAYBE_CUT and text.startswith(high):
             high = None
-        if _possible(operator, low, high, text, text):
+        if possible(operator, low, high, text, text):
             return True
         known = [each for each in (low, high, text) if each is not None]
         if all(map(_DATE_LIKE.match, known)):
@@ -111,10 +141,26 @@ class Bounds:
             and self.high.startswith(prefix)
         )
 
-    def __str__(self) -> str:
-        low = "…" if self.low is None else repr(self.low)
-        high = "…" if self.high is None else repr(self.high)
-        return f"{low} to {high}"
+    def shown(self, as_times: bool) -> str:
+        """`1 to 29`, for people."""
+        return f"{_shown(self.low, as_times)} to {_shown(self.high, as_times)}"
+
+
+def _shown(value: Any, as_time: bool) -> str:
+    if value is None:
+        return "…"
+    return iso(int(value)) if as_time and type(value) in (int, float) else repr(value)
+
+
+def _in_nanoseconds(value: Value, steps: Sequence[Step]) -> bool:
+    """Whether what a time column is compared with is surely a time, or nanoseconds."""
+    if any(step.of_numbers for step in steps):
+        return False
+    if value.times is not None or steps:
+        return True
+    return value.numbers is not None and all(
+        abs(number) >= PLAUSIBLE_NS for number in value.numbers
+    )
 
 
 def bounds_of(entry: IndexEntry, column: str, time_column: str | None = None) -> Bounds | None:
@@ -122,17 +168,12 @@ def bounds_of(entry: IndexEntry, column: str, time_column: str | None = None) ->
 
     `time_column` as in `Condition.may_match`.
     """
-    low = _statistic(entry.min_data, column)
-    high = _statistic(entry.max_data, column)
+    low, high = _statistics(entry, column)
     if low is None and high is None:
         if is_time_column(entry, column, time_column):
-            return Bounds(entry, entry.min_time, entry.max_time, True)
+            return Bounds(entry, column, entry.min_time, entry.max_time, True)
         return None
-    if column in TIME_COLUMNS and type(low) is not str and _agrees(entry, column, low, high):
-        return Bounds(entry, entry.min_time, entry.max_time, True)
-    if not _usable(low, high):
-        return None
-    return Bounds(entry, low, high, False)
+    return Bounds(entry, column, low, high) if _usable(low, high) else None
 
 
 def is_time_column(entry: IndexEntry, column: str, time_column: str | None = None) -> bool:
@@ -140,30 +181,45 @@ def is_time_column(entry: IndexEntry, column: str, time_column: str | None = Non
     case. They are of `time_column`, if that is known."""
     if time_column is not None:
         return column == time_column.lower()
-    low, high = _statistic(entry.min_data, column), _statistic(entry.max_data, column)
-    if low is not None or high is not None:
-        return column in TIME_COLUMNS and _agrees(entry, column, low, high)
-    if column != TIME_COLUMNS[0]:
+    if column not in TIME_COLUMNS:
         return False
-    return not any(_statistic(entry.min_data, other) is not None for other in TIME_COLUMNS[1:])
+    if _statistics(entry, column) != (None, None):
+        return _agrees(entry, column)
+    return column == TIME_COLUMNS[0] and not any(
+        _statistics(entry, other) != (None, None) for other in TIME_COLUMNS[1:]
+    )
 
 
-def _agrees(entry: IndexEntry, column: str, low: Any, high: Any) -> bool:
+def times_of(column: str, value: Value, steps: Sequence[Step]) -> tuple[int, int] | None:
+    """The first and last nanosecond that the time column `column` may hold where, after `steps`, it
+    equals the constant. None if there is no telling."""
+    if value.interval is None or not (column == TIME_COLUMNS[0] or _in_nanoseconds(value, steps)):
+        return None
+    low, high = value.interval
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    first, last = math.floor(low), math.ceil(high)
+    for step in reversed(steps):
+        first, last = step.before(first, last)
+    return first, last
+
+
+def _agrees(entry: IndexEntry, column: str) -> bool:
     """Whether statistics of `column` are those that the entry's times would have."""
     for other in TIME_COLUMNS[: TIME_COLUMNS.index(column)]:
-        if _statistic(entry.min_data, other) is not None:
+        if _statistics(entry, other) != (None, None):
             return False
+    low, high = _statistics(entry, column)
     return _rounds_to(entry.min_time, low) and (
         _rounds_to(entry.max_time, high)
-        # A date's time is its whole day.
-        or _rounds_to(entry.max_time - DAY_NS + 1, high)
+        or _rounds_to(entry.max_time - DAY_NS + 1, high)  # a DATE, which is its whole day
     )
 
 
 def _rounds_to(exact: int, found: Any) -> bool:
-    return type(found) in (int, float) and (
-        exact == found or float(f"{exact:.{_CJSON_DIGITS}g}") == found
-    )
+    if type(found) not in (int, float):
+        return False
+    return bool(exact == found or float(f"{exact:.{_CJSON_DIGITS}g}") == found)
 
 
 def slack_of(entry: IndexEntry) -> Callable[[Number], Number]:
@@ -185,14 +241,15 @@ def _is_exact(number: Number) -> bool:
     """Whether it has digits that cjson would not have left."""
     if isinstance(number, int):
         return abs(number) >= _CJSON_LIMIT and len(str(abs(number)).rstrip("0")) > _CJSON_DIGITS
-    return float(f"{number:.{_CJSON_DIGITS}g}") != number
+    return bool(float(f"{number:.{_CJSON_DIGITS}g}") != number)
 
 
 def _float_slack(number: Number) -> Number:
     """Go's JSON has integers as float64, and writes their shortest digits."""
     if isinstance(number, int) and abs(number) > _EXACT_IN_FLOAT:
         # Digits that a float64 would not have left prove that it has not been one.
-        return int(math.ulp(number)) if int(float(repr(float(number)))) == number else 0
+        shortest = int(Decimal(repr(float(number))))
+        return int(math.ulp(number)) if shortest == number else 0
     return 0
 
 
@@ -207,30 +264,32 @@ def _cjson_slack(number: Number) -> Number:
     return abs(float(number)) * 10.0 ** (1 - _CJSON_DIGITS)
 
 
-def _possible(operator: Operator, low: Any, high: Any, first: Any, last: Any) -> bool:
+def possible(operator: Operator, low: Any, high: Any, first: Any, last: Any) -> bool:
     """Whether something in [low, high] may compare so with something in [first, last]. None stands
     for no bound."""
-    match operator:
-        case "=":
-            return not ((high is not None and high < first) or (low is not None and low > last))
-        case "<":
-            return low is None or not ge(low, last)
-        case "<=":
-            return low is None or not gt(low, last)
-        case ">":
-            return high is None or not ge(first, high)
-        case ">=":
-            return high is None or not gt(first, high)
-        case _:
-            return not (low is not None and low == high and first == last == low)
+    refuted: bool
+    if operator == "=":
+        refuted = (high is not None and high < first) or (low is not None and low > last)
+    elif operator == "<":
+        refuted = low is not None and low >= last
+    elif operator == "<=":
+        refuted = low is not None and low > last
+    elif operator == ">":
+        refuted = high is not None and high <= first
+    elif operator == ">=":
+        refuted = high is not None and high < first
+    else:
+        refuted = low is not None and low == high and first == last == low
+    return not refuted
 
 
 def _numbers_may_be(operator: Operator, low: Any, high: Any, text: str) -> bool:
     try:
-        numbers = [None if each is None else float(each) for each in (low, high, text)]
+        first, last = (None if each is None else float(each) for each in (low, high))
+        number = float(text)
     except ValueError:
         return True
-    return _possible(operator, *numbers, numbers[2])
+    return possible(operator, first, last, number, number)
 
 
 def _cut(high: str, text: str) -> bool:
@@ -259,11 +318,10 @@ def _is_single(number: Any) -> bool:
     return float(number) == number and mantissa * 2**24 % 1 == 0
 
 
-def _statistic(stats: Stats | None, column: str) -> Any:
-    if not stats:
-        return None
-    name = _name_in(tuple(stats), column)
-    return None if name is None else stats[name]
+def _statistics(entry: IndexEntry, column: str) -> tuple[Any, Any]:
+    lowest, highest = entry.min_data or {}, entry.max_data or {}
+    name = _name_in(tuple(lowest), column) or _name_in(tuple(highest), column)
+    return (None, None) if name is None else (lowest.get(name), highest.get(name))
 
 
 @lru_cache(maxsize=4096)

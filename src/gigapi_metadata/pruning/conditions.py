@@ -10,11 +10,12 @@ Everything here is immutable and pure. All times are int nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
-from gigapi_metadata.pruning.bounds import Bounds, Operator, bounds_of
+from gigapi_metadata.pruning.bounds import Bounds, Operator, bounds_of, times_of
+from gigapi_metadata.pruning.steps import Step
 from gigapi_metadata.pruning.values import Value
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN, Window
 
@@ -266,7 +267,12 @@ class _OfColumn(Condition):
 
     def reason(self, entry: IndexEntry, time_column: str | None) -> str:
         bounds = bounds_of(entry, self._key, time_column)
-        return f"{self}: the file has {bounds}"
+        shown = "other values" if bounds is None else bounds.shown(self._about_times)
+        return f"{self}: {self.column} is {shown}"
+
+    @property
+    def _about_times(self) -> bool:
+        return self._key in TIME_COLUMNS
 
     def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
         bounds = bounds_of(entry, self._key, time_column)
@@ -279,35 +285,42 @@ class _OfColumn(Condition):
 
 @dataclass(frozen=True)
 class Comparison(_OfColumn):
-    """`column operator value`."""
+    """`column operator value`, or what `steps` make of the column, which is `shown` so."""
 
     operator: Operator
     value: Value
+    steps: tuple[Step, ...] = ()
+    shown: str = ""
 
     def negated(self) -> Condition:
-        return Comparison(self.column, _NEGATED[self.operator], self.value)
+        return replace(self, operator=_NEGATED[self.operator])
 
     def _possible(self, bounds: Bounds) -> bool:
-        return bounds.may_be(self.operator, self.value)
+        return bounds.may_be(self.operator, self.value, self.steps)
 
     def _window(self, column: str) -> Window:
-        if column != self._key:
+        if column != self._key or self.operator == "!=":
             return _EVERYTHING
-        found = self.value.instants(self._key)
-        if found is None or self.operator == "!=":
+        found = times_of(self._key, self.value, self.steps)
+        if found is None:
             return _EVERYTHING
         first, last = found
-        after = first if self.operator in ("=", ">", ">=") else INT64_MIN
-        before = last if self.operator in ("=", "<", "<=") else INT64_MAX
-        if self.operator == ">" and first == last:
-            after += 1
-        if self.operator == "<" and first == last:
-            before -= 1
+        exact = not self.steps and first == last
+        after = first + (exact and self.operator == ">")
+        before = last - (exact and self.operator == "<")
+        if self.operator in ("<", "<="):
+            after = INT64_MIN
+        elif self.operator in (">", ">="):
+            before = INT64_MAX
         window = Window(max(after, INT64_MIN), min(before, INT64_MAX))
         return window if window.after <= window.before else _NOTHING
 
+    @property
+    def _about_times(self) -> bool:
+        return self.value.times is not None or self._key in TIME_COLUMNS
+
     def __str__(self) -> str:
-        return f"{self.column} {self.operator} {self.value}"
+        return f"{self.shown or self.column} {self.operator} {self.value}"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ left to DuckDB, all of a tree's in one go, so that a value is exactly what DuckD
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Callable
 from datetime import time as time_of_day
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -31,25 +31,31 @@ NOW_SLACK_S = 60
 # All calendar units of all zones begin at a multiple of this.
 _QUARTER_S = 900
 
-_NOW = frozenset(
-    "now current_timestamp get_current_timestamp transaction_timestamp today current_date "
-    "localtimestamp current_localtimestamp".split()
-)
+_NOW = {
+    *("now", "current_timestamp", "get_current_timestamp", "transaction_timestamp"),
+    *("today", "current_date", "localtimestamp", "current_localtimestamp"),
+}
 # They depend on their arguments alone, do nothing else, and can't take long.
-_HARMLESS = _NOW | frozenset(
-    "+ - * / // % trunc floor ceil round abs greatest least date_trunc datetrunc date_add "
-    "to_timestamp make_timestamp make_timestamp_ms make_timestamp_ns make_date epoch epoch_ms "
-    "epoch_us epoch_ns timezone strptime lower upper list_value to_microseconds to_milliseconds "
-    "to_seconds to_minutes to_hours to_days to_weeks to_months to_quarters to_years".split()
-)
-_EPOCH_SLACK = {
+_HARMLESS = {
+    *_NOW,
+    *("+", "-", "*", "/", "//", "%", "trunc", "floor", "ceil", "round", "abs"),
+    *("greatest", "least", "lower", "upper", "date_trunc", "datetrunc", "date_add", "timezone"),
+    *("to_timestamp", "make_timestamp", "make_timestamp_ms", "make_timestamp_ns", "make_date"),
+    *("epoch", "epoch_ms", "epoch_us", "epoch_ns", "strptime"),
+    *("to_microseconds", "to_milliseconds", "to_seconds", "to_minutes", "to_hours", "to_days"),
+    *("to_weeks", "to_months", "to_quarters", "to_years"),
+}
+_EPOCH_SLACK: dict[str, int] = {
     "epoch": NOW_SLACK_S,
     "epoch_ms": NOW_SLACK_S * 10**3,
     "epoch_us": NOW_SLACK_S * 10**6,
     "epoch_ns": NOW_SLACK_S * 10**9,
 }
 _HUGEST = 2**127
-_INTEGER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
+_INTEGERS = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+)
 _TIME_TYPES = ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S")
 _AWARE_TYPES = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 _MAX_DEPTH = 50
@@ -59,13 +65,13 @@ class Constants:
     """The constant parts of one syntax tree, worked out at once."""
 
     def __init__(self, tree: Any, time_zone: str | None = None) -> None:
-        self._zone = zone_of(time_zone)
+        self.zone = zone_of(time_zone)
         self._constant: set[int] = set()
         self._values: dict[int, Value | None] = {}
         hard: list[Node] = []
         self._collect(tree, hard, 0)
         for node, found in zip(hard, evaluate(hard, time_zone), strict=True):
-            self._values[id(node)] = _evaluated(node, found, self._zone)
+            self._values[id(node)] = _evaluated(node, found, self.zone)
 
     def is_constant(self, node: Any) -> bool:
         """Whether it has the same value for every row."""
@@ -91,7 +97,7 @@ class Constants:
         elif isinstance(node, dict):
             if _is_constant(node, 0):
                 self._constant.add(id(node))
-                easy, value = _literal(node, self._zone)
+                easy, value = _literal(node, self.zone)
                 if easy:
                     self._values[id(node)] = value
                 else:
@@ -179,16 +185,16 @@ def _cast_literal(node: Node, zone: Zone) -> tuple[bool, Value | None]:
 
 
 def _number(text: str) -> Value:
+    plain = text.replace("_", "")
+    if plain.lstrip("+-").isdigit():
+        number = int(plain)
+        return number_value(number, text, double=abs(number) >= _HUGEST)
     try:
-        number: int | Decimal = int(text)
-    except ValueError:
-        try:
-            number = Decimal(text.replace("_", ""))
-        except InvalidOperation:
-            return UNDECIDED
-        digits = sum(map(str.isdigit, text))
-        return number_value(number, text, double="e" in text.lower() or digits > 38)
-    return number_value(number, text, double=abs(number) >= _HUGEST)
+        exact = Decimal(plain)
+    except InvalidOperation:
+        return UNDECIDED
+    digits = sum(map(str.isdigit, plain))
+    return number_value(exact, text, double="e" in text.lower() or digits > 38)
 
 
 def _evaluated(node: Node, found: Evaluated | None, zone: Zone) -> Value | None:
@@ -202,28 +208,28 @@ def _evaluated(node: Node, found: Evaluated | None, zone: Zone) -> Value | None:
 
 
 def _of_type(name: str, text: str, zone: Zone) -> Value:
-    if name == "VARCHAR":
-        return text_value(text, zone)
-    if name == "BOOLEAN":
-        return Value(text, flag=text == "true")
     if name in _TIME_TYPES or name in _AWARE_TYPES:
         instant = parse_instant(text)
         if instant is None:
             return UNDECIDED
         times = instant.aware(zone) if name in _AWARE_TYPES else instant.naive(zone)
         return Value(f"'{text}'", times=times)
-    if name == "TIME":
-        try:
-            return value_of(time_of_day.fromisoformat(text)) or UNDECIDED
-        except ValueError:
-            return UNDECIDED
-    if name == "FLOAT":
-        return single_value(float(text), text)
-    if name == "DOUBLE":
-        return number_value(float(text), text, double=True)
-    if _INTEGER.fullmatch(name):
-        return number_value(int(text), text)
-    return number_value(Decimal(text), text) if name.startswith("DECIMAL") else UNDECIDED
+    read = _READERS.get(name.partition("(")[0])
+    try:
+        return UNDECIDED if read is None else read(text, zone)
+    except ValueError:
+        return UNDECIDED
+
+
+_READERS: dict[str, Callable[[str, Zone], Value]] = {
+    **dict.fromkeys(_INTEGERS, lambda text, _: number_value(int(text), text)),
+    "DECIMAL": lambda text, _: number_value(Decimal(text), text),
+    "DOUBLE": lambda text, _: number_value(float(text), text, double=True),
+    "FLOAT": lambda text, _: single_value(float(text), text),
+    "BOOLEAN": lambda text, _: Value(text, flag=text == "true"),
+    "TIME": lambda text, zone: value_of(time_of_day.fromisoformat(text), zone) or UNDECIDED,
+    "VARCHAR": text_value,
+}
 
 
 def _lasting(value: Value, names: set[str]) -> Value:
@@ -240,7 +246,7 @@ def _lasting(value: Value, names: set[str]) -> Value:
     if value.numbers is None or value.text is not None or not slack or "*" in names:
         return UNDECIDED
     first, last = value.numbers
-    return Value(value.shown, (first - max(slack), last + max(slack)))  # type: ignore[operator]
+    return Value(value.shown, (first - max(slack), last + max(slack)))
 
 
 def _functions(node: Any) -> list[str]:

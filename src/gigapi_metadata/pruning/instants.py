@@ -15,8 +15,8 @@ _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND_NS = 10**9
 DAY_NS = 86_400 * _SECOND_NS
-# More than any zone is ever from UTC, or has ever skipped at once.
-_ZONES_NS = 26 * 3600 * _SECOND_NS
+ZONES_NS = 26 * 3600 * _SECOND_NS
+"""More than any zone is ever from UTC, or has ever skipped at once."""
 
 _INSTANT = re.compile(
     r"\s*(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -42,15 +42,19 @@ class Zone:
         """What an instant may be compared with: itself, and this zone's clock at the time."""
         return self._both(instant_ns, 1)
 
+    def is_utc(self, instant_ns: int) -> bool:
+        """Whether it surely is UTC, at the time."""
+        return self.of_aware(instant_ns) == (instant_ns, instant_ns)
+
     def _both(self, time_ns: int, sign: int) -> tuple[int, int]:
-        offsets = {self._offset_ns(time_ns + shift) for shift in (-_ZONES_NS, 0, _ZONES_NS)}
+        offsets = {self._offset_ns(time_ns + shift) for shift in (-ZONES_NS, 0, ZONES_NS)}
         if len(offsets) == 1:
             offset = offsets.pop()
             if offset is not None:
                 other = time_ns + sign * offset
                 return min(time_ns, other), max(time_ns, other)
         # The clock is changed about then, or nothing is known.
-        return time_ns - _ZONES_NS, time_ns + _ZONES_NS
+        return time_ns - ZONES_NS, time_ns + ZONES_NS
 
     def _offset_ns(self, instant_ns: int) -> int | None:
         if not self.known:
@@ -66,6 +70,7 @@ class Zone:
 
 
 SYSTEM_ZONE = Zone()
+UTC_ZONE = Zone(UTC)
 
 
 def zone_of(name: str | None) -> Zone:
@@ -74,7 +79,7 @@ def zone_of(name: str | None) -> Zone:
     if name is None:
         return SYSTEM_ZONE
     if name.upper() in ("UTC", "ETC/UTC", "GMT"):
-        return Zone(UTC)
+        return UTC_ZONE
     from zoneinfo import ZoneInfo
 
     try:
@@ -85,7 +90,8 @@ def zone_of(name: str | None) -> Zone:
 
 @dataclass(frozen=True)
 class Instant:
-    """A time as it is written: what its clock shows, and how far that is ahead of UTC, if it says."""
+    """A time as it is written: what its clock shows and, if it says, how far that is ahead of
+    UTC."""
 
     wall_ns: int
     offset_ns: int | None
@@ -139,6 +145,13 @@ def parse_instant(text: str) -> Instant | None:
 def naive_ns(moment: datetime) -> int:
     """Nanoseconds from 1970 to a time, both without a zone. Exact."""
     return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def iso(time_ns: int) -> str:
+    """A time in UTC for people, to the second if it is a whole one."""
+    seconds, rest = divmod(time_ns, _SECOND_NS)
+    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat(" ")
+    return f"{moment}.{rest:09}".rstrip("0") + "Z" if rest else f"{moment}Z"
 
 
 def _offset(zone: str | None) -> int | None:

@@ -25,6 +25,7 @@ from gigapi_metadata.pruning.conditions import (
     Unknown,
 )
 from gigapi_metadata.pruning.constants import Constants, arguments, children, type_name
+from gigapi_metadata.pruning.operands import NO_OPERAND, Operand
 from gigapi_metadata.pruning.values import Value
 
 Node = dict[str, Any]
@@ -78,25 +79,32 @@ class _Translator:
         """What a boolean expression means."""
         if not isinstance(node, dict):
             return Unknown()
-        kind = node.get("type", "")
-        if node.get("class") == "COMPARISON":
-            return self._comparison(node, _OPERATORS.get(kind))
-        if node.get("class") == "BETWEEN":
-            return self._between(node)
-        if node.get("class") == "FUNCTION":
-            return self._function(node)
-        if kind in ("CONJUNCTION_AND", "CONJUNCTION_OR"):
-            parts = tuple(self.condition(child) for child in children(node))
-            return And(parts) if kind == "CONJUNCTION_AND" else Or(parts)
-        if kind == "OPERATOR_NOT" and len(children(node)) == 1:
-            return Not(self.condition(children(node)[0]))
-        if kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
-            column = self._column(children(node)[0])
-            return Unknown() if column is None else IsNull(column, kind == "OPERATOR_IS_NULL")
-        if kind in ("COMPARE_IN", "COMPARE_NOT_IN"):
-            found = self._in(children(node))
-            return found if kind == "COMPARE_IN" else found.negated()
+        match node.get("class"):
+            case "COMPARISON":
+                return self._comparison(node, _OPERATORS.get(node.get("type", "")))
+            case "BETWEEN":
+                return self._between(node)
+            case "FUNCTION":
+                return self._function(node)
+            case "CONJUNCTION" | "OPERATOR":
+                return self._operator(node.get("type", ""), children(node))
         return self._truth(node)
+
+    def _operator(self, kind: str, parts: list[Any]) -> Condition:
+        found: Condition = Unknown()
+        if kind in ("CONJUNCTION_AND", "CONJUNCTION_OR"):
+            inner = tuple(map(self.condition, parts))
+            found = And(inner) if kind == "CONJUNCTION_AND" else Or(inner)
+        elif kind == "OPERATOR_NOT":
+            found = Not(self.condition(parts[0]))
+        elif kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
+            column = self._column(parts[0])
+            if column is not None:
+                found = IsNull(column, kind == "OPERATOR_IS_NULL")
+        elif kind in ("COMPARE_IN", "COMPARE_NOT_IN"):
+            found = self._in(parts)
+            found = found if kind == "COMPARE_IN" else Not(found)
+        return found
 
     def _truth(self, node: Node) -> Condition:
         """A column or constant where a condition is expected."""
@@ -129,7 +137,30 @@ class _Translator:
 
     def _compared(self, node: Node, operator: Operator, value: Value) -> Condition:
         column = self._column(node)
-        return Unknown() if column is None else Comparison(column, operator, value)
+        if column is not None:
+            return Comparison(column, operator, value)
+        return self._operand(node).compared(operator, value)
+
+    def _operand(self, node: Any) -> Operand:
+        """A column after the steps that an expression takes with it."""
+        column = self._column(node)
+        if column is not None:
+            return Operand(column)
+        if isinstance(node, dict) and node.get("class") == "CAST" and not node.get("try_cast"):
+            return self._operand(node.get("child")).cast(type_name(node), self.constants.zone)
+        if isinstance(node, dict) and node.get("class") == "FUNCTION":
+            return self._result(str(node.get("function_name")).lower(), arguments(node))
+        return NO_OPERAND
+
+    def _result(self, name: str, given: list[Any]) -> Operand:
+        if len(given) == 1:
+            return self._operand(given[0]).function(name)
+        if len(given) == 2 and name in ("date_trunc", "datetrunc"):
+            unit = self.constants.text(given[0])
+            return self._operand(given[1]).truncated(unit, self.constants.zone)
+        if len(given) == 2:
+            return self._operand(given[0]).arithmetic(name, self.constants.value(given[1]))
+        return NO_OPERAND
 
     def _beside_null(self, node: Node, operator: Operator) -> Condition:
         column = self._column(node)
@@ -157,9 +188,6 @@ class _Translator:
         )
 
     def _in(self, parts: list[Any]) -> Condition:
-        column = self._column(parts[0]) if parts else None
-        if column is None:
-            return Unknown()
         values, with_null = [], False
         for part in parts[1:]:
             if self.constants.is_null(part):
@@ -169,7 +197,11 @@ class _Translator:
             if value is None:
                 return Unknown()
             values.append(value)
-        return In(column, tuple(values), with_null)
+        column = self._column(parts[0])
+        if column is not None:
+            return In(column, tuple(values), with_null)
+        some = [self._compared(parts[0], "=", value) for value in values]
+        return Or((*some, *([Constant(None)] if with_null else [])))
 
     def _function(self, node: Node) -> Condition:
         name, given = node.get("function_name", ""), arguments(node)

@@ -10,23 +10,23 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from gigapi_metadata.pruning.instants import SYSTEM_ZONE, Zone, naive_ns, parse_instant
 
-if TYPE_CHECKING:
-    from gigapi_metadata.pruning.bounds import Bounds
-
-Number = int | float | Decimal
+# Int, float and Decimal compare exactly with each other.
+Number: TypeAlias = Any
 
 _EXACT_IN_FLOAT = 2**53
 _MAX_DIGITS = 400  # of a number in text; beyond lies no type's range
 _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*")
-_PLAUSIBLE_NS = 10**17  # 1973; smaller numbers are seconds, milliseconds or microseconds
+PLAUSIBLE_NS = 10**17
+"""1973. Smaller numbers may be seconds, milliseconds or microseconds."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,6 @@ class Value:
         low, high = self.numbers
         return min(low, _float_32(low)), max(high, _float_32(high))
 
-    def instants(self, column: str) -> tuple[int, int] | None:
-        """The nanoseconds that it stands for when compared with the time column `column`, None if
-        that is not sure: an integer column may count milliseconds."""
-        if self.times is not None:
-            return self.times
-        if self.numbers is None or self.text is not None:
-            return None
-        low, high = self.numbers
-        if not (math.isfinite(low) and math.isfinite(high)):
-            return None
-        if column == "__timestamp" or min(abs(low), abs(high)) >= _PLAUSIBLE_NS:
-            return math.floor(low), math.ceil(high)
-        return None
-
     def __str__(self) -> str:
         return self.shown
 
@@ -89,38 +75,44 @@ def value_of(constant: Any, zone: Zone = SYSTEM_ZONE) -> Value | None:
     Raises:
         TypeError: it is of a type that no column has.
     """
+    if hasattr(constant, "item"):  # one of numpy's
+        constant = constant.item()
     if constant is None:
         return None
-    if isinstance(constant, bool):
-        return Value(str(constant).lower(), flag=constant)
-    if isinstance(constant, str):
-        return text_value(constant, zone)
-    if isinstance(constant, (int, float, Decimal)):
-        return number_value(constant)
-    if isinstance(constant, datetime):
-        shown = f"'{constant.isoformat(' ')}'"
-        offset = constant.utcoffset()
-        wall = naive_ns(constant.replace(tzinfo=None))
-        if offset is None:
-            return Value(shown, times=zone.of_naive(wall))
-        moved = wall - offset // timedelta(microseconds=1) * 1000
-        return Value(shown, times=zone.of_aware(moved))
-    if isinstance(constant, date):
-        return Value(
-            f"'{constant}'",
-            times=zone.of_naive(naive_ns(datetime(constant.year, constant.month, constant.day))),
-        )
-    if isinstance(constant, time) and constant.tzinfo is None:
-        return Value(f"'{constant}'", times=_same(_of_day(constant)))
-    if hasattr(constant, "item"):  # one of numpy's
-        return value_of(constant.item(), zone)
+    for kinds, convert in _CONVERTERS:
+        if isinstance(constant, kinds):
+            return convert(constant, zone)
     raise TypeError(f"{constant!r} is of type {type(constant).__name__}")
+
+
+def _flag_value(flag: bool, _zone: Zone) -> Value:
+    return Value(str(flag).lower(), flag=flag)
+
+
+def _moment_value(moment: datetime, zone: Zone) -> Value:
+    shown = f"'{moment.isoformat(' ')}'"
+    offset = moment.utcoffset()
+    wall = naive_ns(moment.replace(tzinfo=None))
+    if offset is None:
+        return Value(shown, times=zone.of_naive(wall))
+    return Value(shown, times=zone.of_aware(wall - offset // timedelta(microseconds=1) * 1000))
+
+
+def _day_value(day: date, zone: Zone) -> Value:
+    midnight = naive_ns(datetime(day.year, day.month, day.day))
+    return Value(f"'{day}'", times=zone.of_naive(midnight))
+
+
+def _time_value(moment: time, _zone: Zone) -> Value:
+    seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
+    since_midnight = (seconds * 10**6 + moment.microsecond) * 1000
+    return Value(f"'{moment}'", times=(since_midnight, since_midnight))
 
 
 def number_value(number: Number, shown: str = "", *, double: bool = False) -> Value:
     """A number. With `double` it is of a floating-point type, to which integers are cast."""
     shown = shown or str(number)
-    if number != number:
+    if math.isnan(number):
         return Value(shown)  # NaN: the greatest of all, and in no statistics
     try:
         near = float(number)
@@ -134,7 +126,7 @@ def number_value(number: Number, shown: str = "", *, double: bool = False) -> Va
 
 def single_value(number: float, shown: str) -> Value:
     """A number of type float32, to which integers and doubles may be cast."""
-    if number != number:
+    if math.isnan(number):
         return Value(shown)
     slack = abs(number) * 2.0**-23
     return Value(shown, (number - slack, number + slack))
@@ -170,10 +162,11 @@ def _float_32(number: Number) -> float:
     return found
 
 
-def _same(number: int) -> tuple[int, int]:
-    return number, number
-
-
-def _of_day(moment: time) -> int:
-    seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
-    return (seconds * 10**6 + moment.microsecond) * 1000
+_CONVERTERS: tuple[tuple[Any, Callable[[Any, Zone], Value]], ...] = (
+    (bool, _flag_value),
+    (str, text_value),
+    ((int, float, Decimal), lambda number, _: number_value(number)),
+    (datetime, _moment_value),
+    (date, _day_value),
+    (time, _time_value),
+)
