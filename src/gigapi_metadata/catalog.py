@@ -244,7 +244,9 @@ class Catalog:
     def _repr_html_(self) -> str:
         from gigapi_metadata.index.entries import table_html
 
-        names = [(database, table) for database in self.databases() for table in self.tables(database)]
+        names = [
+            (database, table) for database in self.databases() for table in self.tables(database)
+        ]
         cut = f", the first {_SHOWN_TABLES} shown" if len(names) > _SHOWN_TABLES else ""
         noun = "table" if len(names) == 1 else "tables"
         caption = f"{self!r}: {len(names):,} {noun}{cut}"
@@ -256,11 +258,9 @@ class AsyncCatalog:
 
     root: str | None
 
-    def __init__(self, family: Family, address: str, settings: _Settings, blocking: Family) -> None:
+    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
         self._family = family
         self._settings = settings
-        self._blocking = blocking
-        self._address = address
         self.root = settings.root
         self.connection = family.connection(address)
         self._databases = family.databases(self.connection)
@@ -278,17 +278,12 @@ class AsyncCatalog:
         return index
 
     async def sql(self, query: str) -> pyarrow.Table:
-        """The rows of a SQL query as a pyarrow table; see `Catalog.sql`. It runs in a thread, over
-        a blocking connection of its own, and is stopped when the task is cancelled. A relation
-        could not be awaited, so there is none here."""
-        from gigapi_metadata.sql import table_of
+        """The rows of a SQL query as a pyarrow table; see `Catalog.sql`. It runs in a thread,
+        and is stopped when the task is cancelled. A relation could not be awaited, so there is
+        none here."""
+        from gigapi_metadata.sql.awaiting import table_of_query
 
-        def opened() -> Catalog:
-            catalog = Catalog(self._blocking, self._address, self._settings)
-            catalog.root = self.root
-            return catalog
-
-        return await table_of(opened, query)
+        return await table_of_query(self, query)
 
     async def planned(self) -> list[tuple[str, str]]:
         """See `Catalog.planned`."""
@@ -363,8 +358,7 @@ def connect_async(
     with _naming(source):
         module, address = parse(place)
         settings.root = data_root(Target(module, address))
-        awaitable, blocking = (settings.family(module, kind) for kind in ("AWAITABLE", "BLOCKING"))
-        return AsyncCatalog(awaitable, address, settings, blocking)
+        return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
 
 
 class _InForce(NamedTuple):

@@ -55,8 +55,8 @@ def register(
 
 def fill(root: Path, catalog: Catalog) -> None:
     """Tables: db.t (int64 nanoseconds, two files an hour), db.u (timestamps, a column that only
-    later files have), "My DB"."Odd Table" (odd names, widening types), other.w (with a zone), other.t
-    (as db.t), other.days (dates)."""
+    later files have), "My DB"."Odd Table" (odd names, widening types), other.w (with a zone),
+    other.t (as db.t), other.days (dates)."""
     dice = random.Random(7)
     for hour in range(HOURS):
         for half in range(2):
@@ -78,9 +78,7 @@ def _readings(folder: Path, hour: int, half: int, start: int, dice: random.Rando
     columns = {
         "__timestamp": pa.array([start + row * MINUTE for row in range(rows)], pa.int64()),
         "sensor": [f"s{row % 4}" for row in range(rows)],
-        "temp": [
-            None if dice.random() < 0.1 else hour + dice.random() * 2 for _ in range(rows)
-        ],
+        "temp": [None if dice.random() < 0.1 else hour + dice.random() * 2 for _ in range(rows)],
         "n": pa.array([hour * 100 + half * 50 + row for row in range(rows)], pa.int32()),
         "place": [{"room": f"r{hour}", "floor": half} for _ in range(rows)],
     }

@@ -7,7 +7,18 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from gigapi_metadata.cli import config, copy, demo, entries, files, listing, plans, scan, sql, worker
+from gigapi_metadata.cli import (
+    config,
+    copy,
+    demo,
+    entries,
+    files,
+    listing,
+    plans,
+    scan,
+    sql,
+    worker,
+)
 from gigapi_metadata.cli.errors import (
     DONE,
     FAILED,

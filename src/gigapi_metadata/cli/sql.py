@@ -25,7 +25,9 @@ def add(commands: Any) -> None:
     output.add_argument("--ndjson", action="store_true", help="print a JSON object a line")
     output.add_argument("--parquet", metavar="FILE", help="write the rows to a Parquet file")
     parser.add_argument(
-        "--explain", action="store_true", help="print which files would be read, and why; run nothing"
+        "--explain",
+        action="store_true",
+        help="print which files would be read, and why; run nothing",
     )
     parser.add_argument(
         "--root",

@@ -88,9 +88,7 @@ def write_ndjson(relation: Relation) -> None:
 def _objects(relation: Relation) -> Iterator[str]:
     """Each row as a JSON object. What JSON has no number for (NaN, infinity) is null."""
     columns = zip(relation.columns, relation.types, strict=True)
-    floats = [
-        name.replace('"', '""') for name, kind in columns if str(kind) in ("DOUBLE", "FLOAT")
-    ]
+    floats = [name.replace('"', '""') for name, kind in columns if str(kind) in ("DOUBLE", "FLOAT")]
     rows = relation
     if floats:
         finite = ", ".join(f'CASE WHEN isfinite("{n}") THEN "{n}" END AS "{n}"' for n in floats)
@@ -143,12 +141,15 @@ def _write_scanned(catalog: Catalog, table: Scanned) -> None:
     size = output.size(sum(entry.size_bytes for entry in entries))
     of = output.size(sum(entry.size_bytes for entry in everything))
     output.write(f"{table.database}.{table.table}")
-    output.write(f"  reads      {len(entries):,} of {output.count(len(everything), 'file')}, "
-                 f"{size} of {of}")
+    output.write(
+        f"  reads      {len(entries):,} of {output.count(len(everything), 'file')}, {size} of {of}"
+    )
     output.write(f"  condition  {output.printable(str(table.condition))}")
     if not table.window.unbounded:
-        output.write(f"  time       {table.time_column} from {output.iso(table.window.after)} "
-                     f"to {output.iso(table.window.before)}")
+        output.write(
+            f"  time       {table.time_column} from {output.iso(table.window.after)} "
+            f"to {output.iso(table.window.before)}"
+        )
     output.write(f"  left out   {outside:,} by time, {len(table.refuted):,} by statistics")
     for entry in entries:
         output.write(f"  read       {output.printable(entry.path)}")

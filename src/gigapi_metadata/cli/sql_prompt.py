@@ -28,9 +28,10 @@ _HELP = r"""A query ends with ; and may have several lines.
   \q              leave (or Ctrl-D)
 Ctrl-C stops a query that runs. TAB completes names of tables and columns."""
 _KEYWORDS = (
-    "select from where group by order by limit join left join using on and or not in between is "
-    "null like as distinct having with union all count avg min max sum desc describe summarize"
-).split()
+    *("select", "from", "where", "group by", "order by", "having", "limit", "distinct", "with"),
+    *("join", "left join", "using", "on", "and", "or", "not", "in", "between", "is null", "like"),
+    *("union all", "count", "avg", "min", "max", "sum", "desc", "describe", "summarize"),
+)
 _COMMANDS = ("\\?", "\\d", "\\explain", "\\q")
 
 
@@ -167,5 +168,3 @@ def _shown(name: str) -> str:
     if name.isidentifier() and name.isascii() and name == name.lower():
         return name
     return '"' + name.replace('"', '""') + '"'
-
-

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
-from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
+from gigapi_metadata.index.base import (
+    AsyncConnectionT,
+    AsyncShell,
+    Rows,
+    TableShell,
+    query_options,
+    require,
+)
 from gigapi_metadata.index.entries import Entries
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
@@ -21,8 +28,14 @@ from gigapi_metadata.model import (
 from gigapi_metadata.stores.base import QueueRef, Store
 
 if TYPE_CHECKING:
-    from gigapi_metadata.pruning import Explanation, Where
+    import pandas
+    import polars
+    import pyarrow
 
+    from gigapi_metadata.pruning import Explanation, Where
+    from gigapi_metadata.sql import Relation
+
+T = TypeVar("T")
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
 
@@ -87,6 +100,26 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
     async def paths(self) -> list[str]:
         """See `Index.paths`."""
         return await self._run(self._verbs.paths())
+
+    async def to_arrow(self, **asked: Unpack[Rows]) -> pyarrow.Table:
+        """See `Index.to_arrow`. The rows are read in a thread; cancelled, that is stopped."""
+        return await self._rows(asked, lambda relation: relation.to_arrow_table())
+
+    async def to_polars(self, **asked: Unpack[Rows]) -> polars.DataFrame:
+        """See `Index.to_polars`, and `to_arrow`."""
+        require("polars")
+        return await self._rows(asked, lambda relation: relation.pl())
+
+    async def to_pandas(self, **asked: Unpack[Rows]) -> pandas.DataFrame:
+        """See `Index.to_pandas`, and `to_arrow`."""
+        require("pandas")
+        return await self._rows(asked, lambda relation: relation.df())
+
+    async def _rows(self, asked: Rows, finish: Callable[[Relation], T]) -> T:
+        from gigapi_metadata.sql.awaiting import rows_of_table
+        from gigapi_metadata.sql.frames import Asked
+
+        return await rows_of_table(self, Asked(**asked), finish)
 
     async def get_merge_plan(
         self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None

@@ -64,9 +64,7 @@ def index_html(index: Index[Any], folders: int) -> str:
     return table_html((f"{index.database}.{index.table}", ""), rows)
 
 
-def table_html(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
-) -> str:
+def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
     """An HTML table of text, which is escaped."""
     head = "".join(f"<th>{escape(each)}</th>" for each in headings)
     body = "".join(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
-from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.base import ConnectionT, Rows, Shell, TableShell, query_options, require
 from gigapi_metadata.index.entries import Entries, index_html
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
@@ -30,16 +30,6 @@ if TYPE_CHECKING:
     from gigapi_metadata.sql import Relation
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
-
-
-class Rows(TypedDict, total=False):
-    """Which rows and columns of a table are asked for; see `Index.to_duckdb`."""
-
-    after: TimeBound
-    before: TimeBound
-    columns: Sequence[str] | None
-    where: Where | None
-    time_column: str | None
 
 
 class Index(TableShell, Shell[ConnectionT]):
@@ -168,21 +158,20 @@ class Index(TableShell, Shell[ConnectionT]):
 
     def to_arrow(self, **asked: Unpack[Rows]) -> pyarrow.Table:
         """As `to_duckdb`, the rows read into a pyarrow table."""
-        return self.to_duckdb(**asked).to_arrow_table()
+        found: pyarrow.Table = self.to_duckdb(**asked).to_arrow_table()
+        return found
 
     def to_polars(self, **asked: Unpack[Rows]) -> polars.DataFrame:
         """As `to_duckdb`, the rows read into a frame of Polars, which must be installed."""
-        return self._frame("polars", asked).pl()
+        require("polars")
+        found: polars.DataFrame = self.to_duckdb(**asked).pl()
+        return found
 
     def to_pandas(self, **asked: Unpack[Rows]) -> pandas.DataFrame:
         """As `to_duckdb`, the rows read into a frame of pandas, which must be installed."""
-        return self._frame("pandas", asked).df()
-
-    def _frame(self, library: str, asked: Rows) -> Relation:
-        from gigapi_metadata.sql.frames import require
-
-        require(library)
-        return self.to_duckdb(**asked)
+        require("pandas")
+        found: pandas.DataFrame = self.to_duckdb(**asked).df()
+        return found
 
     def get_merge_plan(
         self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None

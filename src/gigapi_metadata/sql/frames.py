@@ -9,24 +9,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from gigapi_metadata.errors import InvalidCondition, MissingExtra, QueryFailed
+from gigapi_metadata.errors import InvalidCondition, QueryFailed
+from gigapi_metadata.model import Layer
 from gigapi_metadata.pruning import Condition, parse_condition
 from gigapi_metadata.sql.engine import engine_for, literal, quoted
 from gigapi_metadata.sql.names import TableName
-from gigapi_metadata.sql.plan import Planner
+from gigapi_metadata.sql.plan import Entries, Planner
 from gigapi_metadata.sql.relation import Query, Relation
 from gigapi_metadata.sql.schemas import DAY_NS, TimeColumn
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN, TimeBound, Window
 from gigapi_metadata.timerange import window as window_of
 
 if TYPE_CHECKING:
-    from gigapi_metadata.index.sync import Index
     from gigapi_metadata.pruning import Where
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Table(Entries, Protocol):
+    """What is needed of an index."""
+
+    @property
+    def database(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def layers(self) -> list[Layer]: ...
+
+    root: str | None
 
 
 class Asked(NamedTuple):
@@ -39,7 +51,7 @@ class Asked(NamedTuple):
     time_column: str | None = None
 
 
-def read(index: Index[Any], asked: Asked) -> Relation:
+def read(index: Table, asked: Asked) -> Relation:
     """The rows, not read yet. See `Index.to_duckdb`."""
     planner = Planner(
         engine_for(index.layers, index.root), _OneTable(index), lambda *_: index, asked.time_column
@@ -47,19 +59,10 @@ def read(index: Index[Any], asked: Asked) -> Relation:
     return Relation(Query(planner, _text(planner, index, asked)))
 
 
-def require(library: str) -> None:
-    """
-    Raises:
-        MissingExtra: `library` is not installed.
-    """
-    if find_spec(library) is None:
-        raise MissingExtra(f"this needs {library}; pip install {library}")
-
-
 class _OneTable:
     """The names of a catalog that is one table."""
 
-    def __init__(self, index: Index[Any]) -> None:
+    def __init__(self, index: Table) -> None:
         self._name = TableName(index.database, index.table)
 
     def find(self, database: str, table: str) -> TableName:
@@ -74,7 +77,7 @@ class _OneTable:
         )
 
 
-def _text(planner: Planner, index: Index[Any], asked: Asked) -> str:
+def _text(planner: Planner, index: Table, asked: Asked) -> str:
     columns = "*"
     if asked.columns is not None:
         if isinstance(asked.columns, str) or not all(isinstance(c, str) for c in asked.columns):

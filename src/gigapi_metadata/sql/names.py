@@ -45,14 +45,14 @@ class Names:
         if database:
             return TableName(database, table)
         everything = self._all()
-        for same in (lambda name: name == table, lambda name: name.lower() == table.lower()):
-            found = [name for name in everything if same(name.table)]
+        exact = [name for name in everything if name.table == table]
+        for found in (exact, [n for n in everything if n.table.lower() == table.lower()]):
             if len(found) == 1:
                 return found[0]
             if found:
                 choices = " or ".join(f"{name.database}.{name.table}" for name in found)
                 raise QueryFailed(f"table {table} is ambiguous; write {choices}")
-        self._refuse(table, everything)
+        return self._refuse(table, everything)
 
     def other_case(self, name: TableName) -> TableName:
         """The one table whose name is the same but for its case.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gigapi_metadata.errors import FileMissing, InvalidName, QueryFailed
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
@@ -24,11 +24,22 @@ from gigapi_metadata.sql.schemas import DataFile, TimeColumn
 from gigapi_metadata.sql.syntax import Node, Statement, deserialized, parse, serialized
 from gigapi_metadata.timerange import Window
 
-if TYPE_CHECKING:
-    from gigapi_metadata.index.sync import Index
-
 _FEW, _WIDE = 4, 64
 """Of how many folders files are looked at for columns: for `*`, and for a name that is missing."""
+
+
+class Entries(Protocol):
+    """What is needed of an index: its questions, see `Index`."""
+
+    def query(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        folder: str | None = None,
+    ) -> list[IndexEntry]: ...
+    def get_all(self) -> list[IndexEntry]: ...
+    def paths(self) -> list[str]: ...
 
 
 class Scanned(NamedTuple):
@@ -68,7 +79,7 @@ class Planner:
         self,
         engine: Engine,
         names: Finder,
-        table: Callable[[str, str], Index[Any]],
+        table: Callable[[str, str], Entries],
         time_column: str | None = None,
     ) -> None:
         self.engine = engine
@@ -170,7 +181,8 @@ class _Choice:
         if time != guess:
             condition = self._condition(names, time)
             found, window = self._entries(condition, time)
-        kept, refuted = [], []
+        kept: list[IndexEntry] = []
+        refuted: list[IndexEntry] = []
         for entry in found:
             (kept if condition.may_match(entry, time) else refuted).append(entry)
         files = locate(self._planner.engine, kept)

@@ -16,8 +16,11 @@ from gigapi_metadata.errors import QueryFailed
 from gigapi_metadata.sql.syntax import Node
 
 TABLE_FUNCTIONS = frozenset(
-    "range generate_series unnest repeat repeat_row json_each json_tree "
-    "duckdb_functions duckdb_types duckdb_keywords pg_timezone_names icu_calendar_names".split()
+    (
+        *("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree"),
+        *("duckdb_functions", "duckdb_types", "duckdb_keywords"),
+        *("pg_timezone_names", "icu_calendar_names"),
+    )
 )
 """Those that read no file, no memory and no text of SQL."""
 
@@ -104,7 +107,9 @@ def _visit_select(node: Node, ctes: frozenset[str], found: list[Reference]) -> N
     where = [] if node.get("sample") else _conjuncts(node.get("where_clause"))
     _visit_from(node["from_table"], where, scope, ctes, found)
     _qualify_plainly(node, scope)
-    _visit([each for key, each in node.items() if key not in ("from_table", "cte_map")], ctes, found)
+    _visit(
+        [each for key, each in node.items() if key not in ("from_table", "cte_map")], ctes, found
+    )
 
 
 def _has_star(value: Any) -> bool:

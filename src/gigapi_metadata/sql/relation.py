@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gigapi_metadata.errors import FileMissing, QueryFailed, StorageError
 from gigapi_metadata.sql.engine import Engine, duckdb
 from gigapi_metadata.sql.faults import marked, read_fault
-from gigapi_metadata.sql.plan import Plan, Planner
 from gigapi_metadata.sql.places import position_in_query
+from gigapi_metadata.sql.plan import Plan, Planner
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation

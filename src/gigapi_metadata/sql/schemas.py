@@ -112,9 +112,7 @@ class Schemas:
         """What `time_column` found before; None when it was not asked."""
         return self._times.get(table)
 
-    def time_column(
-        self, connection: Any, table: tuple[str, str], file: DataFile
-    ) -> TimeColumn:
+    def time_column(self, connection: Any, table: tuple[str, str], file: DataFile) -> TimeColumn:
         """The column that the table's entries have their times of; `file` is any of its files. It
         is the first of TIME_COLUMNS whose values agree with the entry. A table is taken to have
         one, so this is found out once."""
@@ -168,4 +166,3 @@ def pattern(name: str) -> str:
 
 
 _SPECIAL = frozenset("*?[")
-

@@ -227,7 +227,7 @@ def _client(url: S3URL) -> S3Store:
         from obstore.store import S3Store
     except ImportError as fault:
         raise MissingExtra(
-            "files on S3 need obstore; pip install 'gigapi-metadata[worker]'"
+            "files on S3 need obstore; pip install 'gigapi-metadata[sql]', or [worker]"
         ) from fault
     config: S3Config = {
         "virtual_hosted_style_request": not url.path_style,
