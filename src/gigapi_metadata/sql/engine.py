@@ -7,7 +7,9 @@ setting, no extension, no other file, no variable of the Python program.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from gigapi_metadata.errors import MissingExtra
 from gigapi_metadata.model import Layer
 from gigapi_metadata.sql.remote import PROTOCOL, Remote
 from gigapi_metadata.sql.schemas import Schemas
-from gigapi_metadata.storage import LocalStorage, Storages
+from gigapi_metadata.storage import Storages
 from gigapi_metadata.storage.url import FolderURL, parse_layer_url
 
 
@@ -61,7 +63,8 @@ class Engine:
         self.schemas = Schemas()
         self._lock = Lock()
         self._folders = _folders(layers, root)
-        self._spill = tempfile.TemporaryDirectory(prefix="gigapi-metadata-sql-")
+        self._spill = tempfile.mkdtemp(prefix="gigapi-metadata-sql-")
+        weakref.finalize(self, _remove, self._spill, os.getpid())
         self._database: Any = None
         self._has_remote = False
 
@@ -85,7 +88,7 @@ class Engine:
         database = duckdb().connect(":memory:", config={"python_enable_replacements": "false"})
         folders = ", ".join(literal(folder) for folder in self._folders)
         for statement in (
-            f"SET GLOBAL temp_directory = {literal(self._spill.name)}",
+            f"SET GLOBAL temp_directory = {literal(self._spill)}",
             f"SET GLOBAL allowed_directories = [{folders}]",
             "SET GLOBAL errors_as_json = true",
             "SET GLOBAL autoinstall_known_extensions = false",
@@ -109,6 +112,12 @@ def _folders(layers: Iterable[Layer], root: str | None) -> list[str]:
     return [*(os.path.join(os.path.abspath(path), "") for path in found), f"{PROTOCOL}://"]
 
 
+def _remove(folder: str, process: int) -> None:
+    """Remove what DuckDB spilled; not from a fork."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def literal(text: str) -> str:
     """A string in SQL."""
     return "'" + text.replace("'", "''") + "'"
@@ -117,6 +126,3 @@ def literal(text: str) -> str:
 def quoted(name: str) -> str:
     """A name in SQL."""
     return '"' + name.replace('"', '""') + '"'
-
-
-__all__ = ["Engine", "LocalStorage", "duckdb", "engine_for", "literal", "quoted"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.sql.engine import Engine, literal
-from gigapi_metadata.sql.schemas import DataFile, pattern
-from gigapi_metadata.storage import LocalStorage
+from gigapi_metadata.sql.schemas import DataFile, is_special, pattern
+from gigapi_metadata.storage import LocalStorage, S3Storage
 
 
 def locate(engine: Engine, entries: Iterable[IndexEntry]) -> list[DataFile]:
@@ -25,16 +26,17 @@ def locate(engine: Engine, entries: Iterable[IndexEntry]) -> list[DataFile]:
     for (layer, database, table), group in groupby(entries, _place):
         here = list(group)
         storage = engine.storages.table(layer, database, table)
-        if isinstance(storage, LocalStorage):
+        if isinstance(storage, LocalStorage) and not is_special(os.path.realpath(storage.folder)):
             names: Iterable[str] = storage.locate([entry.path for entry in here])
         else:
+            # DuckDB takes a folder of such a name for a pattern, which it is not allowed to read.
             engine.allow_remote()
             where = f"{database}/{table}"
             names = [
                 engine.remote.name(storage, layer, where, entry.path, entry.size_bytes)
                 for entry in here
             ]
-            remote += names
+            remote += names if isinstance(storage, S3Storage) else []
         found += [DataFile(name, entry) for name, entry in zip(names, here, strict=True)]
     engine.remote.read_ahead(remote)
     return found

@@ -1,7 +1,7 @@
 """Files that are not local, as DuckDB reads them: ranges of bytes through our own storages.
 
-DuckDB is told names such as `layer://cold/db/t/date=…/x.parquet`. They hold no credential, are
-taken literally, and only those that a query was planned with can be opened.
+DuckDB is told names such as `layer://cold/db/t/date=…/x.parquet`. They hold no credential and no
+character that means a pattern, and only those that a query was planned with can be opened.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gigapi_metadata.errors import FileMissing, MissingExtra, StorageError
-
-if TYPE_CHECKING:
-    from gigapi_metadata.storage import S3Storage
 
 PROTOCOL = "layer"
 
@@ -26,13 +23,22 @@ BLOCK_BYTES = 256 * 1024
 CACHE_BYTES = 128 * 1024 * 1024
 """How much of all files is kept. Files never change, so it is never out of date."""
 
+_PLAIN = str.maketrans({char: f"%{ord(char):02X}" for char in "%*?["})
+"""DuckDB takes a name that holds one of these for a pattern, which it may not be allowed to read."""
+
 AT_ONCE = 16
 _AHEAD = CACHE_BYTES // BLOCK_BYTES // 2
 _KNOWN = 200_000
 
 
+class Readable(Protocol):
+    """A storage that gives parts of files."""
+
+    def read(self, path: str, start: int, end: int) -> bytes: ...
+
+
 class _Place(NamedTuple):
-    storage: S3Storage
+    storage: Readable
     path: str
     size: int
 
@@ -46,9 +52,9 @@ class Remote:
         self._kept = 0
         self._lock = Lock()
 
-    def name(self, storage: S3Storage, layer: str, table: str, path: str, size: int) -> str:
+    def name(self, storage: Readable, layer: str, table: str, path: str, size: int) -> str:
         """What DuckDB is to call a file of `size` bytes."""
-        found = f"{PROTOCOL}://{layer}/{table}/{path}"
+        found = f"{PROTOCOL}://{f'{layer}/{table}/{path}'.translate(_PLAIN)}"
         with self._lock:
             self._places[found] = _Place(storage, path, size)
             if len(self._places) > _KNOWN:
@@ -143,7 +149,7 @@ class Remote:
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on S3, read block by block. For one thread."""
+    """A file read block by block. For one thread."""
 
     def __init__(self, remote: Remote, name: str, place: _Place) -> None:
         self._remote = remote

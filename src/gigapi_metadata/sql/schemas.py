@@ -158,11 +158,16 @@ def _agrees(connection: Any, file: DataFile, column: TimeColumn) -> bool:
     return (low, high) == (entry.min_time, entry.max_time)
 
 
+_SPECIAL = frozenset("*?[")
+
+
+def is_special(name: str) -> bool:
+    """Whether DuckDB takes a name for a pattern."""
+    return not _SPECIAL.isdisjoint(name)
+
+
 def pattern(name: str) -> str:
     """A file's name such that DuckDB takes it literally, whatever characters are in it."""
-    if not _SPECIAL.isdisjoint(name) and name.startswith("/"):
+    if is_special(name) and name.startswith("/"):
         return "".join(f"[{char}]" if char in _SPECIAL else char for char in name)
     return name
-
-
-_SPECIAL = frozenset("*?[")

@@ -61,6 +61,14 @@ class LocalStorage:
                     raise StorageError(f"{self._shown(path)} changed while it was read")
             return _info(path, status)
 
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` up to `end`, all of them or an error."""
+        with self._errors(path), self._opened(path) as file:
+            data = os.pread(file, end - start, start)
+            if len(data) != end - start:
+                raise StorageError(f"{self._shown(path)} has {len(data)} of {end - start} bytes")
+            return data
+
     def put(self, path: str, source: Path) -> FileInfo:
         """See `Storage.put`."""
         with self._errors(path), self._parent(path, create=True) as (folder, name):
