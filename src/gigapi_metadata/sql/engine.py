@@ -19,7 +19,7 @@ from typing import Any
 from gigapi_metadata.errors import MissingExtra
 from gigapi_metadata.model import Layer
 from gigapi_metadata.sql.remote import PROTOCOL, Remote
-from gigapi_metadata.sql.schemas import Schemas
+from gigapi_metadata.sql.schemas import Schemas, is_special
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.storage.url import FolderURL, parse_layer_url
 
@@ -62,11 +62,16 @@ class Engine:
         self.remote = Remote()
         self.schemas = Schemas()
         self._lock = Lock()
-        self._folders = _folders(layers, root)
+        places = [parse_layer_url(layer.name, layer.url) for layer in layers]
+        if not places and root is not None:
+            places = [FolderURL(Path(root))]
+        self._count = len(places)
+        self._folders = [
+            os.path.realpath(place.path) for place in places if isinstance(place, FolderURL)
+        ]
         self._spill = tempfile.mkdtemp(prefix="gigapi-metadata-sql-")
         weakref.finalize(self, _remove, self._spill, os.getpid())
         self._database: Any = None
-        self._has_remote = False
 
     def connect(self) -> Any:
         """A new connection; other connections never wait for it."""
@@ -75,18 +80,14 @@ class Engine:
                 self._database = self._start()
             return self._database.cursor()
 
-    def allow_remote(self) -> None:
-        """Let DuckDB read files that are not local, through our storages."""
-        with self._lock:
-            if not self._has_remote:
-                if self._database is None:
-                    self._database = self._start()
-                self._database.register_filesystem(self.remote.filesystem())
-                self._has_remote = True
-
     def _start(self) -> Any:
         database = duckdb().connect(":memory:", config={"python_enable_replacements": "false"})
-        folders = ", ".join(literal(folder) for folder in self._folders)
+        places = [os.path.join(folder, "") for folder in self._folders if not is_special(folder)]
+        if len(places) < self._count:
+            # Before it is allowed: DuckDB would take its names for those of local files.
+            database.register_filesystem(self.remote.filesystem())
+            places.append(f"{PROTOCOL}://")
+        folders = ", ".join(map(literal, places))
         for statement in (
             f"SET GLOBAL temp_directory = {literal(self._spill)}",
             f"SET GLOBAL allowed_directories = [{folders}]",
@@ -101,15 +102,6 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine over {self.storages!r}>"
-
-
-def _folders(layers: Iterable[Layer], root: str | None) -> list[str]:
-    """The folders whose files may be opened, and the scheme of those that are not local."""
-    places = [parse_layer_url(layer.name, layer.url) for layer in layers]
-    found = [place.path for place in places if isinstance(place, FolderURL)]
-    if not places and root is not None:
-        found = [Path(root)]
-    return [*(os.path.join(os.path.abspath(path), "") for path in found), f"{PROTOCOL}://"]
 
 
 def _remove(folder: str, process: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-_AS_JSON = re.compile(r"[\w ]+ Error: (\{.*\})\s*\Z", re.DOTALL)
+_AS_JSON = re.compile(r"(?:[\w ]+ Error: )?(\{.*\})\s*\Z", re.DOTALL)
+_OURS = re.compile(r"^(?:[\w.]+\.)?(FileMissing|StorageError): (.*)", re.MULTILINE | re.DOTALL)
 _WIDTH = 78
 _NOWHERE = 2**64 - 1
 
@@ -33,9 +34,12 @@ def read_fault(error: BaseException) -> Fault:
         return Fault("", text, None)
     kind = fields.get("exception_type", "")
     position = fields.get("position")
+    message = fields.get("exception_message", "")
+    if found := _OURS.search(message):  # raised where DuckDB reads through our storages
+        return Fault(found[1], found[2], None)
     return Fault(
         kind,
-        f"{kind} Error: {fields.get('exception_message', '')}".strip(),
+        f"{kind} Error: {message}".strip(),
         int(position) if position and position.isdecimal() else None,
     )
 

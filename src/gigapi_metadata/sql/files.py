@@ -30,7 +30,6 @@ def locate(engine: Engine, entries: Iterable[IndexEntry]) -> list[DataFile]:
             names: Iterable[str] = storage.locate([entry.path for entry in here])
         else:
             # DuckDB takes a folder of such a name for a pattern, which it is not allowed to read.
-            engine.allow_remote()
             where = f"{database}/{table}"
             names = [
                 engine.remote.name(storage, layer, where, entry.path, entry.size_bytes)

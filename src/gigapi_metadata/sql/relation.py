@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PREPARE = "PREPARE query AS "
 
+_OURS = {"FileMissing": FileMissing, "StorageError": StorageError}
+
 Step = Callable[["DuckDBPyRelation"], Any]
 
 
@@ -95,6 +97,8 @@ def with_faults(query: Query, work: Callable[[], Any]) -> Any:
         return work()
     except module.Error as error:
         fault = read_fault(error)
+        if fault.kind in _OURS:
+            raise _OURS[fault.kind](fault.message) from None  # its cause shows a traceback
         if isinstance(error, module.IOException) or fault.kind == "IO":
             if "No files found" in fault.message or "No such file" in fault.message:
                 raise FileMissing(fault.message) from error

@@ -24,7 +24,7 @@ CACHE_BYTES = 128 * 1024 * 1024
 """How much of all files is kept. Files never change, so it is never out of date."""
 
 _PLAIN = str.maketrans({char: f"%{ord(char):02X}" for char in "%*?["})
-"""DuckDB takes a name that holds one of these for a pattern, which it may not be allowed to read."""
+"""DuckDB takes a name that holds one of these for a pattern."""
 
 AT_ONCE = 16
 _AHEAD = CACHE_BYTES // BLOCK_BYTES // 2
