@@ -131,6 +131,7 @@ class Terminal:
 
     def __init__(self, state: Path) -> None:
         self._ours, theirs = pty.openpty()
+        self._rest = b""
         environment = {**os.environ, "TERM": "dumb", "XDG_STATE_HOME": str(state)}
         self.process = subprocess.Popen(
             [sys.executable, "-c", ON_ITS_TERMINAL, "sql"],
@@ -147,14 +148,15 @@ class Terminal:
 
     def until(self, text: str, keys: str = "") -> str:
         """What is shown until `text` is, while `keys` are typed every now and then."""
-        seen, deadline = b"", time.monotonic() + 60
+        seen, deadline = self._rest, time.monotonic() + 60
         while text.encode() not in seen:
             assert time.monotonic() < deadline, seen
             if select.select([self._ours], [], [], 1)[0]:
                 seen += os.read(self._ours, 65536)
             else:
                 self.type(keys)
-        return seen.decode()
+        found, text_, self._rest = seen.partition(text.encode())
+        return (found + text_).decode()
 
     def close(self) -> None:
         if self.process.poll() is None:
