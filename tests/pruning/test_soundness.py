@@ -25,8 +25,9 @@ from gigapi_metadata import IndexEntry
 from gigapi_metadata.pruning import parse_condition
 
 ZONES = ["UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns"]
-EXAMPLES = 20
-CONDITIONS = 12  # for each table
+REFUSALS = (duckdb.BinderException, duckdb.ConversionException, duckdb.OutOfRangeException)
+EXAMPLES = 12
+CONDITIONS = 25  # for each table
 
 HOUR = 3600 * 10**9
 BASE = 1_705_327_200 * 10**9  # 2024-01-15 14:00 UTC
@@ -142,43 +143,83 @@ OPERATORS = ["=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distin
 PATTERNS = ["'a%'", "'%'", "'a_b'", "'a\\_%'", "''", "'ab'", "'%b'", "'xxx%'", "'a%b%'"]
 
 
+def _own(name: str, value: Any) -> list[str]:
+    """Constants near a value of a column: itself, as other types have it, and rounded."""
+    text = f"{value}".removesuffix("+00:00").removesuffix(".000000")
+    quoted = "'" + text.replace("'", "''") + "'"
+    if value is None or isinstance(value, bool):
+        found = ["null" if value is None else text.lower()]
+    elif name == "__timestamp":
+        found = [text, f"epoch_ns(timestamp_ns '{_clock(value)}')"]
+    elif isinstance(value, float) and math.isfinite(value):
+        found = [f"{quoted}::double", text, f"{value:.14g}", quoted]
+    elif isinstance(value, float):
+        found = [f"{quoted}::double", quoted]
+    elif isinstance(value, (int, Decimal)):
+        found = [text, f"{text}.0" if isinstance(value, int) else quoted, quoted]
+    elif name == "tz":
+        found = [f"timestamptz '{text}+00'", f"'{text}+00'", f"timestamp {quoted}", quoted]
+    elif isinstance(value, dt.datetime):
+        found = [f"timestamp {quoted}", quoted, f"date '{text[:10]}'", f"timestamptz {quoted}"]
+    else:
+        found = [quoted]
+    return found
+
+
+def _constants(table: pa.Table) -> dict[str, list[str]]:
+    found = {}
+    for name in table.column_names:
+        column = table[name]
+        if name == "tn":
+            column = column.cast(pa.timestamp("us"), safe=False)
+        held = [literal for value in column.to_pylist() for literal in _own(name, value)]
+        found[name] = held if name != "r" else []
+    return found
+
+
 @st.composite
-def atoms(draw: st.DrawFn) -> str:
-    column = draw(st.sampled_from(PLAIN))
-    if draw(st.integers(0, 3)) == 0:
-        column = draw(st.sampled_from(WRAPPED)).format(column)
-    suited = {
-        "i": NUMBERS, "u": NUMBERS, "n": NUMBERS, "f": NUMBERS, "g": NUMBERS, "m": NUMBERS,
-        "s": STRINGS, "d": MOMENTS, "ts": MOMENTS, "tn": MOMENTS, "tz": MOMENTS, "tm": MOMENTS,
-    }  # fmt: skip
-    literal = st.sampled_from(LITERALS) | st.sampled_from(suited.get(column, LITERALS))
+def atoms(draw: st.DrawFn, own: dict[str, list[str]]) -> str:
+    """A comparison, mostly of a column with something like what it holds."""
+    name = draw(st.sampled_from(PLAIN))
+    column = name
+    if draw(st.integers(0, 4)) == 0:
+        column = draw(st.sampled_from(WRAPPED)).format(name)
+    near = own.get(name) or LITERALS
+    literal = st.sampled_from(near) | st.sampled_from(near) | st.sampled_from(LITERALS)
     one, other = draw(literal), draw(literal)
     operator = draw(st.sampled_from(OPERATORS))
-    form = draw(st.integers(0, 8))
+    form = draw(st.integers(0, 10))
     return [
-        f"{column} {operator} {one}",
-        f"{column} {operator} {one}",
+        *[f"{column} {operator} {one}"] * 4,
         f"{one} {operator} {column}",
         f"{column} between {one} and {other}",
         f"{column} not between {one} and {other}",
         f"{column} {draw(st.sampled_from(['in', 'not in']))} ({one}, {other})",
         f"{column} is {draw(st.sampled_from(['null', 'not null', 'true', 'not true', 'false']))}",
-        f"{column} {draw(st.sampled_from(['like', 'not like', 'ilike']))} "
+        f"s {draw(st.sampled_from(['like', 'not like', 'ilike']))} "
         f"{draw(st.sampled_from(PATTERNS))}",
-        draw(st.sampled_from([f"starts_with({column}, 'a')", f"{column} ^@ 'ab'", column, "true"])),
+        draw(st.sampled_from(["starts_with(s, 'a')", "s ^@ 'ab'", column, "true"])),
     ][form]
 
 
-CONDITION = st.recursive(
-    atoms(),
-    lambda inner: st.one_of(
-        st.tuples(inner, inner).map(lambda pair: f"({pair[0]}) and ({pair[1]})"),
-        st.tuples(inner, inner).map(lambda pair: f"({pair[0]}) or ({pair[1]})"),
-        inner.map(lambda part: f"not ({part})"),
-        inner.map(lambda part: f"({part}) is not true"),
-    ),
-    max_leaves=4,
-)
+def conditions_on(own: dict[str, list[str]]) -> st.SearchStrategy[str]:
+    return atoms(own) | st.recursive(
+        atoms(own),
+        lambda inner: st.one_of(
+            st.tuples(inner, inner).map(lambda pair: f"({pair[0]}) and ({pair[1]})"),
+            st.tuples(inner, inner).map(lambda pair: f"({pair[0]}) or ({pair[1]})"),
+            inner.map(lambda part: f"not ({part})"),
+            inner.map(lambda part: f"({part}) is not true"),
+        ),
+        max_leaves=3,
+    )
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[pa.Table, list[str]]:
+    table = draw(tables())
+    condition = conditions_on(_constants(table))
+    return table, draw(st.lists(condition, min_size=CONDITIONS, max_size=CONDITIONS))
 
 
 @st.composite
@@ -249,11 +290,11 @@ def test_a_file_that_is_skipped_has_no_matching_row(
 
     @settings(max_examples=EXAMPLES)
     @given(
-        table=tables(),
-        conditions=st.lists(CONDITION, min_size=CONDITIONS, max_size=CONDITIONS),
+        question=questions(),
         zone=st.sampled_from(ZONES),
     )
-    def check(table: pa.Table, conditions: list[str], zone: str) -> None:
+    def check(question: tuple[pa.Table, list[str]], zone: str) -> None:
+        table, conditions = question
         connection.execute(f"SET TimeZone = '{zone}'")
         connection.register("data", table)
         connection.execute("CREATE OR REPLACE TEMP TABLE held AS SELECT * FROM data")
@@ -268,13 +309,12 @@ def test_a_file_that_is_skipped_has_no_matching_row(
             window = condition.window("__timestamp")
             kept = condition.may_match(entry) and window.overlaps(entry.min_time, entry.max_time)
             try:
-                row = connection.execute(f"SELECT count(*) FROM held WHERE {sql}").fetchone()
-            except duckdb.Error:
+                rows = connection.execute(f"SELECT * FROM held WHERE {sql}").fetchall()
+            except REFUSALS:
                 continue
-            assert row is not None
             judged[bool(kept)] += 1
-            assert kept or row[0] == 0, (
-                f"{sql} skips a file with {row[0]} matching rows: {condition.why_not(entry)}; "
+            assert kept or not rows, (
+                f"{sql} skips a file with {len(rows)} matching rows: {condition.why_not(entry)}; "
                 f"{table.to_pylist()}; {entry.min_data}; {entry.max_data}"
             )
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
 from gigapi_metadata.pruning.instants import DAY_NS, iso
 from gigapi_metadata.pruning.steps import Step
-from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value
+from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value, float_32
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -33,6 +33,7 @@ _MOST_ROUNDED = 1e-12
 _MAYBE_CUT = 16
 """A text this long may be the beginning of a longer one, cut by a writer without rounding it up."""
 
+_KINDS = (int, float, str, bool)
 _DATE_LIKE = re.compile(r"\s*[+-]?[0-9]{4,6}-[0-9]{1,2}-[0-9]{1,2}")
 _NUMBER_LIKE = re.compile(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*")
 
@@ -56,16 +57,13 @@ class Bounds:
 
     def may_be(self, operator: Operator, value: Value, steps: Sequence[Step] = ()) -> bool:
         """Whether a value within the bounds may, after `steps`, compare so with the constant."""
-        interval = value.interval
-        kind = _kind(self.low, self.high)
-        if kind is int:
-            if interval is None or (
-                self._of_times
-                and self._column != TIME_COLUMNS[0]
-                and not _in_nanoseconds(value, steps)
-            ):
+        low, high = self.low, self.high
+        kind = type(high if low is None else low)
+        if kind is int or kind is float:
+            interval = value.interval
+            if interval is None or (self._of_times and not self._compares(value, steps)):
                 return True
-            if not steps and possible(operator, self.low, self.high, *interval):
+            if not steps and possible(operator, low, high, *interval):
                 return True
             return self._may_nearly_be(operator, value, steps)
         if steps:
@@ -73,7 +71,11 @@ class Bounds:
         if kind is str:
             return value.text is None or self._text_may_be(operator, value.text)
         flag = value.flag
-        return flag is None or possible(operator, self.low, self.high, flag, flag)
+        return flag is None or possible(operator, low, high, flag, flag)
+
+    def _compares(self, value: Value, steps: Sequence[Step]) -> bool:
+        """Whether the entry's times, in nanoseconds, can stand for what is compared."""
+        return self._column == TIME_COLUMNS[0] or _in_nanoseconds(value, steps)
 
     def _may_nearly_be(self, operator: Operator, value: Value, steps: Sequence[Step]) -> bool:
         """Whether it may be after all, given how numbers are rounded and cast."""
@@ -92,8 +94,8 @@ class Bounds:
         for step in steps:
             low = None if low is None else step.low(low, single)
             high = None if high is None else step.high(high, single)
-        if value.dated and high is not None and high % DAY_NS == 0:
-            high += DAY_NS - 1  # a DATE, to which the constant is cast
+        if value.dated and high is not None and 0 in (self.high % DAY_NS, high % DAY_NS):
+            high += DAY_NS - 1  # perhaps a DATE, to which the constant is cast
         return possible(operator, low, high, *interval)
 
     def _unrounded(self) -> tuple[Number, Number]:
@@ -126,7 +128,7 @@ class Bounds:
 
     def may_begin_with(self, prefix: str) -> bool:
         """Whether a text within the bounds may begin with `prefix`."""
-        if _kind(self.low, self.high) is not str:
+        if type(self.high if self.low is None else self.low) is not str:
             return True
         if self.low is not None and self.low[: len(prefix)] > prefix:
             return False
@@ -149,7 +151,9 @@ class Bounds:
 def _shown(value: Any, as_time: bool) -> str:
     if value is None:
         return "…"
-    return iso(int(value)) if as_time and type(value) in (int, float) else repr(value)
+    if type(value) in (int, float):
+        return iso(int(value)) if as_time else repr(value or 0)
+    return repr(value)
 
 
 def _in_nanoseconds(value: Value, steps: Sequence[Step]) -> bool:
@@ -296,26 +300,22 @@ def _cut(high: str, text: str) -> bool:
     return len(high) >= _MAYBE_CUT and text.startswith(high)
 
 
-def _kind(low: Any, high: Any) -> type | None:
-    kind = type(high if low is None else low)
-    return int if kind is float else kind
-
-
 def _usable(low: Any, high: Any) -> bool:
     """Whether they can be the bounds of one column."""
+    kind, other = type(low), type(high)
+    if kind is other:
+        return kind in _KINDS and not low > high
     if low is None or high is None:
-        kind = type(high if low is None else low)
-        return kind in (int, float, str, bool)
-    kinds = {_kind(low, None), _kind(high, None)}
-    return len(kinds) == 1 and kinds <= {int, str, bool} and not low > high
+        return (other if low is None else kind) in _KINDS
+    return {kind, other} == {int, float} and not low > high
 
 
 def _is_single(number: Any) -> bool:
-    """Whether a column of float32 may hold it. (No bound: it may.)"""
+    """Whether a column of float32 may hold it, before it was rounded. (No bound: it may.)"""
     if number is None:
         return True
-    mantissa, _ = math.frexp(number)
-    return float(number) == number and mantissa * 2**24 % 1 == 0
+    single = float_32(number)
+    return bool(single == number or float(f"{single:.{_CJSON_DIGITS}g}") == number)
 
 
 def _statistics(entry: IndexEntry, column: str) -> tuple[Any, Any]:

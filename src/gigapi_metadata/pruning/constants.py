@@ -35,6 +35,7 @@ _NOW = {
     *("now", "current_timestamp", "get_current_timestamp", "transaction_timestamp"),
     *("today", "current_date", "localtimestamp", "current_localtimestamp"),
 }
+_NILADIC = {"current_timestamp", "current_date", "localtimestamp"}  # without brackets
 # They depend on their arguments alone, do nothing else, and can't take long.
 _HARMLESS = {
     *_NOW,
@@ -58,7 +59,7 @@ _INTEGERS = (
 )
 _TIME_TYPES = ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S")
 _AWARE_TYPES = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
-_MAX_DEPTH = 50
+_MAX_DEPTH = 200
 
 
 class Constants:
@@ -91,6 +92,8 @@ class Constants:
         return None if value is None else value.text
 
     def _collect(self, node: Any, hard: list[Node], depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            return  # what is in there stays unknown
         if isinstance(node, list):
             for each in node:
                 self._collect(each, hard, depth + 1)
@@ -139,7 +142,7 @@ def _is_constant(node: Any, depth: int) -> bool:
         return True
     if kind == "COLUMN_REF":
         names = node.get("column_names")
-        return isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in _NOW
+        return isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in _NILADIC
     if kind == "CAST":
         return _is_constant(node.get("child"), depth + 1)
     return (

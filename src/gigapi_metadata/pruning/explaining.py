@@ -107,7 +107,7 @@ def _folder_lines(folder: Folder) -> list[str]:
     name = folder.path or "(no folder)"
     head = f"{name}: keeps {kept:,} of {count:,} files, {folder.kept_bytes:,} bytes"
     if kept == 0:
-        head = f"{name}: skips all {count:,} files" if count > 1 else f"{name}: skips its file"
+        head = f"{name}: skips its {count:,} files" if count > 1 else f"{name}: skips its file"
         if len(reasons) == 1:
             return [f"{head}; {reasons.pop()}"]
     lines = [head]

@@ -60,17 +60,23 @@ def serialize(sql: str, offset: int = 0, shown: str | None = None) -> Node:
     if "\0" in sql:
         raise InvalidCondition(f"{text!r} holds a zero character")
     try:
-        row = cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    except (UnicodeError, ValueError) as fault:
+        sql.encode()
+    except UnicodeEncodeError as fault:
         raise InvalidCondition(f"{text!r} is not valid Unicode text") from fault
-    tree: Node = json.loads(row[0])
+    # All rows: DuckDB's connection stays busy until the last one is fetched.
+    rows = cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    try:
+        tree: Node = json.loads(rows[0][0])
+    except RecursionError as fault:
+        raise InvalidCondition(f"{text[:60]!r}… is nested too deeply") from fault
+    if tree.get("error_type") == "not implemented":
+        raise InvalidCondition(f"{text!r} holds a statement that is no SELECT")
     if tree.get("error"):
-        position = tree.get("position")
         where = ""
-        if position is not None:
-            at = len(sql.encode()[: int(position)].decode(errors="ignore")) - offset
-            rest = text[max(at, 0) :].split("\n", 1)[0]
-            where = f" at character {at + 1}: {rest[:40]!r}" if rest else " at its end"
+        if tree.get("position") is not None:
+            before = sql.encode()[: int(tree["position"])].decode(errors="ignore")
+            at = max(len(before) - offset, 0)
+            where = f" at character {at + 1}: {text[at : at + 40]!r}"
         raise InvalidCondition(f"{text!r}: {tree.get('error_message', 'not valid SQL')}{where}")
     return tree
 
@@ -99,10 +105,10 @@ def _evaluated(expressions: list[Node], time_zone: str | None) -> list[Evaluated
     if time_zone is not None:
         connection.execute(f"SET TimeZone = '{time_zone.replace(chr(39), chr(39) * 2)}'")
     try:
-        row = connection.execute(
+        [row] = connection.execute(
             "SELECT typeof(COLUMNS(*)), COLUMNS(*)::VARCHAR FROM json_execute_serialized_sql(?)",
             [json.dumps(tree)],
-        ).fetchone()
+        ).fetchall()
     finally:
         if time_zone is not None:
             connection.execute("RESET TimeZone")

@@ -49,6 +49,7 @@ _MIRRORED: dict[Operator, Operator] = {
     ">": "<",
     ">=": "<=",
 }
+_MAX_DEPTH = 60
 _TRUE = Value("true", flag=True)
 
 
@@ -74,11 +75,19 @@ class _Translator:
     def __init__(self, constants: Constants, resolve: Resolve) -> None:
         self.constants = constants
         self.resolve = resolve
+        self.depth = 0
 
     def condition(self, node: Any) -> Condition:
         """What a boolean expression means."""
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) or self.depth > _MAX_DEPTH:
             return Unknown()
+        self.depth += 1
+        try:
+            return self._condition(node)
+        finally:
+            self.depth -= 1
+
+    def _condition(self, node: Node) -> Condition:
         match node.get("class"):
             case "COMPARISON":
                 return self._comparison(node, _OPERATORS.get(node.get("type", "")))

@@ -56,7 +56,7 @@ class Value:
         if self.numbers is None:
             return self.times
         low, high = self.numbers
-        return min(low, _float_32(low)), max(high, _float_32(high))
+        return min(low, float_32(low)), max(high, float_32(high))
 
     def __str__(self) -> str:
         return self.shown
@@ -154,7 +154,8 @@ def _widest(low: Decimal, high: Decimal) -> tuple[Number, Number]:
     return (first[0] if first else -math.inf, last[1] if last else math.inf)
 
 
-def _float_32(number: Number) -> float:
+def float_32(number: Number) -> float:
+    """The nearest float32."""
     try:
         found: float = struct.unpack("<f", struct.pack("<f", number))[0]
     except OverflowError:
