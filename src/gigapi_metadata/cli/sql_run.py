@@ -28,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
         raise WrongUsage("the query is empty; see gigapi-metadata sql --help")
     write = sql_output.writer(args)
     with open_catalog(args) as catalog:
-        root = args.root or settings(args).root
-        if root:
+        if not catalog.layers and (root := args.root or settings(args).root):
             catalog.root = root
         if text is None:
             from gigapi_metadata.cli.sql_prompt import Prompt

@@ -81,23 +81,27 @@ class Engine:
             return self._database.cursor()
 
     def _start(self) -> Any:
-        database = duckdb().connect(":memory:", config={"python_enable_replacements": "false"})
+        database = duckdb().connect(
+            ":memory:",
+            config={
+                "python_enable_replacements": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
         places = [os.path.join(folder, "") for folder in self._folders if not is_special(folder)]
         if len(places) < self._count:
             # Before it is allowed: DuckDB would take its names for those of local files.
             database.register_filesystem(self.remote.filesystem())
             places.append(f"{PROTOCOL}://")
         folders = ", ".join(map(literal, places))
-        for statement in (
-            f"SET GLOBAL temp_directory = {literal(self._spill)}",
-            f"SET GLOBAL allowed_directories = [{folders}]",
-            "SET GLOBAL errors_as_json = true",
-            "SET GLOBAL autoinstall_known_extensions = false",
-            "SET GLOBAL autoload_known_extensions = false",
-            "SET GLOBAL enable_external_access = false",
-            "SET GLOBAL lock_configuration = true",
-        ):
-            database.execute(statement).fetchall()
+        database.execute(
+            f"SET GLOBAL temp_directory = {literal(self._spill)};"
+            f"SET GLOBAL allowed_directories = [{folders}];"
+            "SET GLOBAL errors_as_json = true;"
+            "SET GLOBAL enable_external_access = false;"
+            "SET GLOBAL lock_configuration = true"
+        ).fetchall()
         return database
 
     def __repr__(self) -> str:

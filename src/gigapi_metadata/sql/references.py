@@ -9,7 +9,6 @@ doubt there is no condition, which reads more files and never gives another answ
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gigapi_metadata.errors import QueryFailed
@@ -27,37 +26,40 @@ TABLE_FUNCTIONS = frozenset(
 _KEEPS_ROWS_OF_BOTH = ("REGULAR", "CROSS", "NATURAL")
 
 
-@dataclass(eq=False)
-class Source:
-    """What stands in a FROM, by the name that its columns may be qualified with, in lower case."""
-
-    name: str
-
-
-@dataclass(eq=False)
-class Reference(Source):
-    """A mention of a table of the catalog; `database` is "" when it is not named."""
-
-    scope: Scope
-    node: Node
-    database: str
-    table: str
-    conditions: list[Node] = field(default_factory=list)
-    """Each holds for every row that the query needs of the table."""
-
-
-@dataclass(eq=False)
 class Scope:
     """One SELECT: what stands in its FROM, and the names that it gives to its columns."""
 
-    sources: list[Source] = field(default_factory=list)
-    aliases: frozenset[str] = frozenset()
-    shared: set[str] = field(default_factory=set)
-    """Columns that inner joins have USING, which are the same on both sides."""
-    takes_all: bool = False
-    """Whether it gives all columns, as `*` does."""
-    doubtful: frozenset[str] = frozenset()
-    """Names in its WHERE that mean a column if there is such a one, else what it calls so."""
+    def __init__(self, aliases: frozenset[str] = frozenset()) -> None:
+        self.sources: list[Source] = []
+        self.aliases = aliases
+        self.shared: set[str] = set()
+        """Columns that inner joins have USING, which are the same on both sides."""
+        self.takes_all = False
+        """Whether it gives all columns, as `*` does."""
+        self.doubtful: frozenset[str] = frozenset()
+        """Names in its WHERE that mean a column if there is such a one, else what it calls so."""
+
+
+class Source:
+    """What stands in a FROM, by the name that its columns may be qualified with, in lower case."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Reference(Source):
+    """A mention of a table of the catalog; `database` is "" when it is not named.
+
+    Each of its `conditions` holds for every row that the query needs of the table.
+    """
+
+    def __init__(self, name: str, scope: Scope, node: Node, database: str, table: str) -> None:
+        super().__init__(name)
+        self.scope = scope
+        self.node = node
+        self.database = database
+        self.table = table
+        self.conditions: list[Node] = []
 
 
 def find_references(query: Node) -> list[Reference]:
@@ -100,7 +102,7 @@ def _with_ctes(node: Node, ctes: frozenset[str], found: list[Reference]) -> froz
 
 def _visit_select(node: Node, ctes: frozenset[str], found: list[Reference]) -> None:
     aliases = [each.get("alias", "").lower() for each in node["select_list"]]
-    scope = Scope(aliases=frozenset(filter(None, aliases)))
+    scope = Scope(frozenset(filter(None, aliases)))
     scope.takes_all = any(_has_star(each) for each in node["select_list"])
     if scope.aliases and node.get("where_clause"):
         scope.doubtful = scope.aliases & bare_names([node["where_clause"]])
