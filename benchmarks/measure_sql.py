@@ -49,7 +49,7 @@ def _planning(catalog: Catalog, root: Path, size: int) -> Row:
     for entry in found:
         _write(root, entry)
     query = f"SELECT count(*) FROM bench.t WHERE time >= {after} AND time <= {before - 1000}"
-    made = engine.engine_for(catalog.layers, catalog.root)
+    made = engine.engine_for(catalog)
     planner = plan.Planner(made, names.Names(catalog), catalog.table)
     connection = made.connect()
     row = compare(

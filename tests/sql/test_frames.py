@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fix_stores import Backend
 from sql_lab import DAY, HOUR, MINUTE, SECOND, BruteForce, register, write
 
 from gigapi_metadata import (
     Catalog,
+    IndexEntry,
     InvalidCondition,
+    Layer,
     MissingExtra,
     QueryFailed,
     SQLiteIndex,
@@ -205,3 +208,20 @@ def test_asyncio(lake: Path) -> None:
     import asyncio
 
     asyncio.run(_asked(lake))
+
+
+def test_every_store(backend: Backend, tmp_path: Path) -> None:
+    """Blocking and awaited, over a table without a catalog."""
+    backend.fresh()
+    index = backend.index("db", "t", [Layer(str(tmp_path / "hot"), "hot")])
+    data = tmp_path / "hot/db/t/data"
+    entries = []
+    for hour in range(3):
+        times = pa.array([DAY + hour * HOUR, DAY + hour * HOUR + 1], pa.int64())
+        file = write(data, hour, "a", pa.table({"time": times, "n": [hour, hour + 10]}))
+        entries.append(
+            IndexEntry.from_parquet(file, root=data, database="db", table="t", layer="hot")
+        )
+    index.batch(entries)
+    found = index.to_arrow(after=DAY + 1, before=DAY + HOUR, columns=["n"], where="n <> 0")
+    assert found["n"].to_pylist() == [10, 1]

@@ -96,7 +96,7 @@ def test_a_column_that_appears_later(changing: Catalog, tmp_path: Path) -> None:
     query = f"SELECT new FROM db.t WHERE time < {DAY + SECOND}"
     from gigapi_metadata.sql.engine import engine_for
 
-    engine_for((), str(tmp_path)).schemas.forget()
+    engine_for(changing).schemas.forget()
     assert changing.sql(query).fetchall() == [(None,)]
 
 

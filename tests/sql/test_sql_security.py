@@ -10,7 +10,7 @@ import pytest
 from sql_lab import register, write
 
 from gigapi_metadata import Catalog, IndexEntry, QueryFailed, StorageError, connect
-from gigapi_metadata.sql.engine import engine_for
+from gigapi_metadata.sql.engine import Engine
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_duckdb_itself_is_locked(lake: Path, secret: Path, statement: str) -> No
     import duckdb
 
     text = statement.replace("{file}", str(secret)).replace("{folder}", str(secret.parent))
-    connection = engine_for((), str(lake)).connect()
+    connection = Engine((), str(lake)).connect()
     with pytest.raises(duckdb.Error, match=r"disabled|locked|Cannot"):
         connection.execute(text).fetchall()
 

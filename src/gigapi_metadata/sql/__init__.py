@@ -20,5 +20,5 @@ __all__ = ["Plan", "Relation", "Scanned", "query"]
 
 def query(catalog: Catalog, text: str) -> Relation:
     """See `Catalog.sql`."""
-    planner = Planner(engine_for(catalog.layers, catalog.root), Names(catalog), catalog.table)
+    planner = Planner(engine_for(catalog), Names(catalog), catalog.table)
     return Relation(Query(planner, text))

@@ -29,7 +29,7 @@ async def table_of_query(catalog: AsyncCatalog, text: str) -> Any:
     wait = _waiter()
 
     def relation() -> Relation:
-        engine = engine_for(catalog.layers, catalog.root)
+        engine = engine_for(catalog)
         names = Names(_Catalog(catalog, wait))
         planner = Planner(engine, names, lambda *name: _Index(catalog.table(*name), wait))
         return Relation(Query(planner, text))
@@ -98,6 +98,7 @@ class _Index:
         self.table = index.table
         self.layers: list[Layer] = index.layers
         self.root = index.root
+        self.connection: Any = index.connection
 
     def query(self, **options: Any) -> list[IndexEntry]:
         found: list[IndexEntry] = self._wait(self._index.query(**options))

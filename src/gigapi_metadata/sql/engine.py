@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from gigapi_metadata.errors import MissingExtra
 from gigapi_metadata.model import Layer
@@ -39,16 +39,29 @@ def duckdb() -> Any:
     return found
 
 
-def engine_for(layers: Iterable[Layer], root: str | os.PathLike[str] | None) -> Engine:
-    """The engine of this process for these layers; `root` is the folder of the files when there
-    are none."""
-    folder = None if root is None else os.path.abspath(root)
-    return _engine(tuple(layers), folder, os.getcwd(), os.getpid())
+class Served(Protocol):
+    """What an engine is for: a catalog or an index. `root` is the folder of the files when there
+    are no layers."""
+
+    @property
+    def layers(self) -> list[Layer]: ...
+    @property
+    def connection(self) -> Any: ...
+
+    root: str | None
+
+
+def engine_for(served: Served) -> Engine:
+    """The engine of this process for a catalog under these layers."""
+    root = None if served.root is None else os.path.abspath(served.root)
+    # Relative layers depend on the working folder, and DuckDB does not survive a fork.
+    return _engine(repr(served.connection), tuple(served.layers), root, os.getcwd(), os.getpid())
 
 
 @lru_cache(maxsize=8)
-def _engine(layers: tuple[Layer, ...], root: str | None, folder: str, process: int) -> Engine:
-    """Relative layers depend on the working folder, and DuckDB does not survive a fork."""
+def _engine(
+    catalog: str, layers: tuple[Layer, ...], root: str | None, folder: str, process: int
+) -> Engine:
     return Engine(layers, root)
 
 

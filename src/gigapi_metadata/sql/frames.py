@@ -12,9 +12,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from gigapi_metadata.errors import InvalidCondition, QueryFailed
-from gigapi_metadata.model import Layer
 from gigapi_metadata.pruning import Condition, parse_condition
-from gigapi_metadata.sql.engine import engine_for, literal, quoted
+from gigapi_metadata.sql.engine import Served, engine_for, literal, quoted
 from gigapi_metadata.sql.names import TableName
 from gigapi_metadata.sql.plan import Entries, Planner
 from gigapi_metadata.sql.relation import Query, Relation
@@ -28,17 +27,13 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Table(Entries, Protocol):
+class Table(Entries, Served, Protocol):
     """What is needed of an index."""
 
     @property
     def database(self) -> str: ...
     @property
     def table(self) -> str: ...
-    @property
-    def layers(self) -> list[Layer]: ...
-
-    root: str | None
 
 
 class Asked(NamedTuple):
@@ -53,9 +48,7 @@ class Asked(NamedTuple):
 
 def read(index: Table, asked: Asked) -> Relation:
     """The rows, not read yet. See `Index.to_duckdb`."""
-    planner = Planner(
-        engine_for(index.layers, index.root), _OneTable(index), lambda *_: index, asked.time_column
-    )
+    planner = Planner(engine_for(index), _OneTable(index), lambda *_: index, asked.time_column)
     return Relation(Query(planner, _text(planner, index, asked)))
 
 
