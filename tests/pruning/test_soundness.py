@@ -26,7 +26,7 @@ from gigapi_metadata.pruning import parse_condition
 
 ZONES = ["UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns"]
 REFUSALS = (duckdb.BinderException, duckdb.ConversionException, duckdb.OutOfRangeException)
-EXAMPLES = 12
+EXAMPLES = 20
 CONDITIONS = 25  # for each table
 
 HOUR = 3600 * 10**9
@@ -122,23 +122,21 @@ STRINGS += ["'2024-01-15 14:00:00 Europe/Berlin'", "'1969-12-31'", "'2024-1-15'"
 LITERALS = [*NUMBERS, *MOMENTS, *STRINGS, "true", "false", "null", "time '10:00'", "interval 1 day"]
 
 PLAIN = [*(name for name in TYPES if name != "r"), "r.q", "TS", '"S"']
-WRAPPED = ["cast({0} as date)", "cast({0} as timestamp)", "cast({0} as timestamptz)"]
-WRAPPED += ["date_trunc('hour', {0})", "date_trunc('day', {0})", "date_trunc('month', {0})"]
-WRAPPED += [
-    "epoch_ns({0})",
-    "epoch_us({0})",
-    "epoch_ms({0})",
-    "epoch({0})",
+ON_TIMES = ["cast({0} as date)", "cast({0} as timestamp)", "cast({0} as timestamptz)"]
+ON_TIMES += ["date_trunc('hour', {0})", "date_trunc('day', {0})", "date_trunc('month', {0})"]
+ON_TIMES += ["epoch_ns({0})", "epoch_us({0})", "epoch_ms({0})", "epoch({0})"]
+ON_NUMBERS = ["{0} * 2", "{0} + 1", "{0} - 0.5", "{0} / 3", "{0} // 7", "{0} * 0.1", "abs({0})"]
+ON_NUMBERS += ["-{0}", "cast({0} as double)"]
+ON_NANOSECONDS = [
     "make_timestamp_ns({0})",
-]
-WRAPPED += [
     "to_timestamp({0} / 1e9)",
     "make_timestamp({0} // 1000)",
-    "{0} * 2",
-    "{0} + 1",
-    "{0} - 0.5",
 ]
-WRAPPED += ["{0} / 3", "{0} // 7", "{0} * 0.1", "abs({0})", "-{0}", "lower({0})"]
+WRAPPED = {
+    **dict.fromkeys(["d", "ts", "tn", "tm", "tz", "TS"], ON_TIMES),
+    **dict.fromkeys(["i", "u", "n", "f", "g", "m", "r.q"], ON_NUMBERS),
+    "__timestamp": ON_NANOSECONDS,
+}
 OPERATORS = ["=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"]
 PATTERNS = ["'a%'", "'%'", "'a_b'", "'a\\_%'", "''", "'ab'", "'%b'", "'xxx%'", "'a%b%'"]
 
@@ -183,8 +181,10 @@ def atoms(draw: st.DrawFn, own: dict[str, list[str]]) -> str:
     name = draw(st.sampled_from(PLAIN))
     column = name
     if draw(st.integers(0, 4)) == 0:
-        column = draw(st.sampled_from(WRAPPED)).format(name)
-    near = own.get(name) or LITERALS
+        column = draw(st.sampled_from(WRAPPED.get(name, ["lower({0})"]))).format(name)
+    near = own.get(name.lower().strip('"')) or LITERALS
+    if column != name and name in ("__timestamp", "d", "ts", "tn", "tm", "tz"):
+        near = [*own["ts"], *own["tz"], *NUMBERS]
     literal = st.sampled_from(near) | st.sampled_from(near) | st.sampled_from(LITERALS)
     one, other = draw(literal), draw(literal)
     operator = draw(st.sampled_from(OPERATORS))
@@ -227,7 +227,8 @@ def tables(draw: st.DrawFn) -> pa.Table:
     rows = draw(st.integers(1, 3))
     columns = {}
     for name, (kind, values) in TYPES.items():
-        held = draw(st.lists(st.sampled_from([*values, None]), min_size=rows, max_size=rows))
+        some = st.sampled_from([*values, *[None] * (len(values) // 2)])
+        held = draw(st.lists(some, min_size=rows, max_size=rows))
         if name == "__timestamp":
             held = [0 if value is None else value for value in held]
         columns[name] = pa.array(held, pa.int64() if name == "tn" else kind).cast(kind)
