@@ -41,6 +41,12 @@ def test_json(lake: list[str], cli: Cli, form: str) -> None:
     assert lines == ([row, row] if form == "--ndjson" else ["[", f"{row},", row, "]"])
 
 
+def test_what_duckdb_explains(lake: list[str], cli: Cli) -> None:
+    lines = cli("sql", f"EXPLAIN {FIRST}").lines
+    assert any("READ_PARQUET" in line for line in lines)
+    assert max(map(len, lines)) < 100
+
+
 def test_no_rows(lake: list[str], cli: Cli) -> None:
     for option, expected in (
         ("--json", "[]\n"),

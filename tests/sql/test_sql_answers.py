@@ -121,6 +121,16 @@ def test_the_answer_of_all_files(
     assert files_read(found) == most
 
 
+def test_columns_are_matched_by_name_only_where_files_differ(catalog: Catalog) -> None:
+    for query, by_name in (
+        ("SELECT count(*) FROM db.t", False),
+        ("SELECT count(*) FROM db.u", True),
+        ("SELECT count(*) FROM db.u WHERE time < '2024-01-15 05:00'", False),
+        ("SELECT count(*) FROM db.u WHERE time > '2024-01-15 05:00'", True),
+    ):
+        assert ("union_by_name" in catalog.sql(query).plan.sql) is by_name
+
+
 def test_other_files_are_not_opened(tmp_path: Path) -> None:
     with connect(tmp_path) as catalog:
         fill(tmp_path, catalog)

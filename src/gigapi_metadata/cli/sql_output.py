@@ -46,8 +46,12 @@ def writer(args: argparse.Namespace) -> Writer:
 
 
 def write_table(relation: Relation) -> None:
-    """A table as DuckDB draws it."""
-    output.write(_box(relation))
+    """A table as DuckDB draws it; what EXPLAIN says as it is."""
+    if relation.plan.statement.explain:
+        for row in relation.fetchall():
+            output.write(row[1].rstrip("\n"))
+    else:
+        output.write(_box(relation))
 
 
 def _box(relation: Relation) -> str:

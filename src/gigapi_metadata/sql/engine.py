@@ -23,12 +23,15 @@ from gigapi_metadata.sql.schemas import Schemas, is_special
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.storage.url import FolderURL, parse_layer_url
 
+_OLDEST = 2
+"""The tree of its parser was another one before."""
+
 
 def duckdb() -> Any:
     """The module.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: it is not installed, or too old.
     """
     try:
         import duckdb as found
@@ -36,6 +39,11 @@ def duckdb() -> Any:
         raise MissingExtra(
             "SQL and data frames need duckdb; pip install 'gigapi-metadata[sql]'"
         ) from fault
+    if int(found.__version__.partition(".")[0]) < _OLDEST:
+        raise MissingExtra(
+            f"SQL and data frames need duckdb {_OLDEST}.0 or newer, not {found.__version__}; "
+            "pip install -U 'gigapi-metadata[sql]'"
+        )
     return found
 
 
