@@ -234,11 +234,18 @@ def slack_of(entry: IndexEntry) -> Callable[[Number], Number]:
         for value in (stats or {}).values()
         if type(value) in (int, float)
     ]
-    if any(_is_exact(number) for number in numbers):
-        return _float_slack  # so cjson has not had them
-    if any(type(number) is float and abs(number) >= _CJSON_LIMIT for number in numbers):
-        return _cjson_slack
-    return _maybe_cjson_slack
+    # Digits that cjson would not have left prove that it has not had any number of that kind.
+    exact = {type(number) for number in numbers if _is_exact(number)}
+    rounded = any(type(number) is float and abs(number) >= _CJSON_LIMIT for number in numbers)
+
+    def slack(number: Number) -> Number:
+        if type(number) in exact:
+            return _go_slack(number)
+        if type(number) is int and abs(number) < _CJSON_LIMIT and not rounded:
+            return 0  # an integer, which cjson writes as it is
+        return _cjson_slack(number)
+
+    return slack
 
 
 def _is_exact(number: Number) -> bool:
@@ -248,18 +255,13 @@ def _is_exact(number: Number) -> bool:
     return bool(float(f"{number:.{_CJSON_DIGITS}g}") != number)
 
 
-def _float_slack(number: Number) -> Number:
+def _go_slack(number: Number) -> Number:
     """Go's JSON has integers as float64, and writes their shortest digits."""
     if isinstance(number, int) and abs(number) > _EXACT_IN_FLOAT:
         # Digits that a float64 would not have left prove that it has not been one.
         shortest = int(Decimal(repr(float(number))))
         return int(math.ulp(number)) if shortest == number else 0
     return 0
-
-
-def _maybe_cjson_slack(number: Number) -> Number:
-    """Integers that cjson would write as they are, are taken for the integers they are."""
-    return 0 if type(number) is int and abs(number) < _CJSON_LIMIT else _cjson_slack(number)
 
 
 def _cjson_slack(number: Number) -> Number:
