@@ -12,6 +12,7 @@
      ├── StorageError          a data file could not be read, written or deleted
      │    ├── FileMissing      it is not there
      │    └── FileExists       it is there, and was not to be replaced
+     ├── QueryFailed           a SQL query that can't be run; the message marks the place in it
      ├── MergeFailed           files could not be merged; they are as they were
      │    └── SchemaConflict   and never will be: their columns don't go together
      └── StoreError            the store itself failed
@@ -39,6 +40,7 @@ __all__ = [
     "MetadataError",
     "MissingExtra",
     "OutcomeUnknown",
+    "QueryFailed",
     "SchemaConflict",
     "StorageError",
     "StoreError",
@@ -93,6 +95,11 @@ class FileMissing(StorageError):
 
 class FileExists(StorageError):
     """The data file is there already, and was not to be replaced."""
+
+
+class QueryFailed(MetadataError):
+    """A SQL query that is none, that names what it may not, or that DuckDB could not run. Nothing
+    is ever changed by one."""
 
 
 class MergeFailed(MetadataError):
