@@ -10,7 +10,7 @@ known.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -56,7 +56,7 @@ class Call(msgspec.Struct, frozen=True):
     script: Script
     keys: Sequence[str]
     job: bytes
-    arguments: Sequence[bytes] = ()
+    arguments: Collection[bytes] = ()
 
     @property
     def writes(self) -> bool:

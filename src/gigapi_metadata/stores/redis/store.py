@@ -6,7 +6,7 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -182,13 +182,16 @@ class RedisStore:
         table: TableRef,
         script_keys: Sequence[str],
         job: dict[str, Any],
-        arguments: Sequence[bytes] = (),
+        arguments: Collection[bytes] = (),
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
-        with self._session.receipts.slot() as (client, slot, token):
-            job["token"], job["receipt_s"] = token, RECEIPT_S
-            receipt = keys.receipt(table, client, slot)
-            return (yield Call(script, [receipt, *script_keys], _pack(job), arguments))
+        receipts = self._session.receipts
+        client, slot, token = receipts.take()
+        job["token"], job["receipt_s"] = token, RECEIPT_S
+        receipt = keys.receipt(table, client, slot)
+        answer = yield Call(script, [receipt, *script_keys], _pack(job), arguments)
+        receipts.give_back(client, slot)
+        return answer
 
     # Reading
 

@@ -72,12 +72,16 @@ Index.__index = Index
 
 -- keys: {cells, full, seen, indexed}, prefix: of the cells' keys
 local function open_index(keys, prefix)
-  return setmetatable({ keys = keys, prefix = prefix, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
+  return setmetatable({ keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
 end
 
 -- Reads what a change of this dir will write to, so that a key of another type fails before any write.
 function Index:look(dir)
-  redis.call('STRLEN', self.prefix .. '0:' .. dir)
+  local member = '0:' .. dir
+  self.open[dir] = {
+    bounds = redis.call('GETRANGE', self.prefix .. member, 0, BOUNDS_BYTES - 1),
+    listed = redis.call('ZSCORE', self.keys.cells, member),
+  }
 end
 
 function Index:count(dir, number)
@@ -89,8 +93,12 @@ end
 function Index:add(dir, records, number, min, max)
   local member = '0:' .. dir
   local key = self.prefix .. member
-  local bounds, size, score = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1), nil, nil
-  local listed = redis.call('ZSCORE', self.keys.cells, member)
+  if not self.open[dir] then
+    self:look(dir)
+  end
+  local bounds, listed = self.open[dir].bounds, self.open[dir].listed
+  local size, score
+  self.open[dir] = nil
   if #bounds < BOUNDS_BYTES or not listed then
     size, score = BOUNDS_BYTES + #records, score_of(min, max)
     redis.call('SET', key, struct.pack(BOUNDS, min, max) .. records)
@@ -124,6 +132,7 @@ end
 
 -- Takes the named files out of a cell, if they are there. names: a set. Returns how many were.
 function Index:take_out(number, dir, names)
+  self.open[dir] = nil
   local member = member_of(number, dir)
   local key = self.prefix .. member
   local cell = redis.call('GET', key)
@@ -167,16 +176,6 @@ function Index:remove(dir, names)
     end
   end
   self:count(dir, -gone)
-end
-
--- Forgets the cells of a dir.
-function Index:forget(dir)
-  for number = 0, tonumber(redis.call('HGET', self.keys.full, dir) or 0) do
-    local member = member_of(number, dir)
-    redis.call('DEL', self.prefix .. member)
-    self.cells = self.cells - redis.call('ZREM', self.keys.cells, member)
-  end
-  redis.call('HDEL', self.keys.full, dir)
 end
 
 -- The count of a dir in folders: went from one number to another.
