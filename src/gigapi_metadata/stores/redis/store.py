@@ -27,7 +27,8 @@ from gigapi_metadata.stores.redis.commit import commit_job
 from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import mend, select
+from gigapi_metadata.stores.redis.reading import select
+from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -52,7 +53,7 @@ LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
 
-class RedisStore:
+class RedisStore(RedisRepairs):
     """Answers for every table of one Redis database. Holds no connection, only receipts.
 
     shared: others write to the tables all the time, so the time index is not used.
@@ -190,10 +191,6 @@ class RedisStore:
         entries = yield from select(table, selection, shared=self._shared)
         entries.sort(key=lambda entry: (entry.min_time, entry.path))
         return entries
-
-    def reindex(self, table: TableRef) -> Steps[None]:
-        """Make the time index of `table` anew. Safe at any time; others see no difference."""
-        yield from mend(table, anew=True)
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""

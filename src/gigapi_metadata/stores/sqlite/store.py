@@ -10,30 +10,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from gigapi_metadata.errors import Conflict, CorruptState
-from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan, Stats
+from gigapi_metadata.errors import Conflict
+from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
 from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.sqlite import leases, queues
 from gigapi_metadata.stores.sqlite.connection import Transaction
+from gigapi_metadata.stores.sqlite.repair import SQLiteRepairs
+from gigapi_metadata.stores.sqlite.rows import COLUMNS, INSERT, entry_of, find_table, row_of
 from gigapi_metadata.timerange import INT64_MIN, Window
 
 Clock = Callable[[], float]
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Stats).decode
-
-_COLUMNS = (
-    "path, size_bytes, min_time, max_time, layer, row_count, chunk_time, min_data, max_data, "
-    "writer_id"
-)
-_INSERT = f"""
-    INSERT INTO files ({_COLUMNS}, span, table_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING
-"""
 _UPDATE = """
     UPDATE files SET path = ?, size_bytes = ?, min_time = ?, max_time = ?, layer = ?, row_count = ?,
         chunk_time = ?, min_data = ?, max_data = ?, writer_id = ?, span = ?
@@ -41,7 +30,7 @@ _UPDATE = """
 """
 
 
-class SQLiteStore:
+class SQLiteStore(SQLiteRepairs):
     """Answers for every table of one file. `clock` tells the Unix time, for leases and timeouts."""
 
     def __init__(self, clock: Clock = time.time) -> None:
@@ -61,7 +50,7 @@ class SQLiteStore:
         self, table: TableRef, change: Change, rules: Rules, db: sqlite3.Connection
     ) -> None:
         now_s = int(self._clock())
-        table_id = _table_id(db, table) if _creates(change) else _find_table(db, table)
+        table_id = _table_id(db, table) if _creates(change) else find_table(db, table)
         if table_id is None:  # where nothing ever was, there is nothing to end or to remove
             if change.ends is not None:
                 raise leases.lost(change.ends)
@@ -85,7 +74,7 @@ class SQLiteStore:
         """See `Store.lease`."""
 
         def work(db: sqlite3.Connection) -> Plan | None:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             if table_id is None:
                 return None
             return leases.lease(db, table, table_id, queue, lease_s, int(self._clock()))
@@ -97,7 +86,7 @@ class SQLiteStore:
         """See `Store.renew`."""
 
         def work(db: sqlite3.Connection) -> Plan:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             if table_id is None:
                 raise leases.lost(plan)
             return leases.renew(db, table_id, plan, lease_s, int(self._clock()))
@@ -109,7 +98,7 @@ class SQLiteStore:
         """See `Store.release`."""
 
         def work(db: sqlite3.Connection) -> None:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             if table_id is None:
                 raise leases.lost(plan)
             leases.release(db, table_id, plan, error, delay_s, int(self._clock()))
@@ -120,7 +109,7 @@ class SQLiteStore:
         """See `Store.retry`."""
 
         def work(db: sqlite3.Connection) -> bool:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             return table_id is not None and leases.retry(db, table_id, plan, int(self._clock()))
 
         found: bool = yield Transaction(work, writes=True, creates=False)
@@ -141,17 +130,17 @@ class SQLiteStore:
         """See `Store.get`."""
         row = yield Transaction(
             lambda db: db.execute(
-                f"""SELECT {_COLUMNS} FROM files JOIN tables ON tables.id = files.table_id
+                f"""SELECT {COLUMNS} FROM files JOIN tables ON tables.id = files.table_id
                     WHERE database = ? AND name = ? AND path = ?""",
                 (*table, path),
             ).fetchone()
         )
-        return None if row is None else _entry(table, row)
+        return None if row is None else entry_of(table, row)
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. With a window, the cost follows the files found, not those there."""
         rows = yield Transaction(partial(_select, table, selection))
-        entries = [_entry(table, row) for row in rows]
+        entries = [entry_of(table, row) for row in rows]
         entries.sort(key=lambda entry: (entry.min_time, entry.path))
         return entries
 
@@ -159,7 +148,7 @@ class SQLiteStore:
         """See `Store.queued`."""
 
         def work(db: sqlite3.Connection) -> list[QueuedPlan]:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             return [] if table_id is None else queues.queued(db, table_id)
 
         found: list[QueuedPlan] = yield Transaction(work)
@@ -169,7 +158,7 @@ class SQLiteStore:
         """See `Store.queues`."""
 
         def work(db: sqlite3.Connection) -> list[QueueRef]:
-            table_id = _find_table(db, table)
+            table_id = find_table(db, table)
             return [] if table_id is None else queues.queues(db, table_id)
 
         found: list[QueueRef] = yield Transaction(work)
@@ -232,11 +221,6 @@ class SQLiteStore:
         yield _statement("DELETE FROM kv WHERE key = ?", key)
 
 
-def span_of(min_time: int, max_time: int) -> int:
-    """The smallest n with max_time - min_time < 2^n: which range of files_time a file lies in."""
-    return (max_time - min_time).bit_length()
-
-
 def _add(
     db: sqlite3.Connection,
     table_id: int,
@@ -246,8 +230,8 @@ def _add(
 ) -> None:
     new: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
     for entry in entries:
-        row = _row(entry, table_id)
-        if db.execute(_INSERT, row).rowcount:
+        row = row_of(entry, table_id)
+        if db.execute(INSERT, row).rowcount:
             place = (dir_of(entry.path), entry.layer, entry.writer_id, iteration_of(entry.path))
             new.setdefault(place, []).append(entry)
         else:
@@ -298,19 +282,19 @@ def _remove(db: sqlite3.Connection, table_id: int, change: Change, drop_due_s: i
 
 
 def _select(table: TableRef, selection: Selection, db: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    table_id = _find_table(db, table)
+    table_id = find_table(db, table)
     if table_id is None:
         return []
     window = selection.window
     condition, values = _filters(selection)
     if window.unbounded:
         return db.execute(
-            f"SELECT {_COLUMNS} FROM files WHERE table_id = ? {condition}", (table_id, *values)
+            f"SELECT {COLUMNS} FROM files WHERE table_id = ? {condition}", (table_id, *values)
         ).fetchall()
     rows: list[tuple[Any, ...]] = []
     for span in _spans(db, table_id):
         rows += db.execute(
-            f"""SELECT {_COLUMNS} FROM files INDEXED BY files_time
+            f"""SELECT {COLUMNS} FROM files INDEXED BY files_time
                 WHERE table_id = ? AND span = ? AND min_time BETWEEN ? AND ? AND max_time >= ?
                 {condition}""",
             (table_id, span, _earliest(window, span), window.before, window.after, *values),
@@ -366,58 +350,9 @@ def _end_of_prefix(prefix: str) -> str | None:
     return None
 
 
-def _row(entry: IndexEntry, table_id: int) -> tuple[object, ...]:
-    return (
-        entry.path,
-        entry.size_bytes,
-        entry.min_time,
-        entry.max_time,
-        entry.layer,
-        entry.row_count,
-        entry.chunk_time,
-        None if entry.min_data is None else _encode(entry.min_data).decode(),
-        None if entry.max_data is None else _encode(entry.max_data).decode(),
-        entry.writer_id,
-        span_of(entry.min_time, entry.max_time),
-        table_id,
-    )
-
-
-def _entry(table: TableRef, row: Sequence[Any]) -> IndexEntry:
-    path, size, min_time, max_time, layer, rows, chunk_time, min_data, max_data, writer = row
-    return IndexEntry(
-        table.database,
-        table.table,
-        path,
-        size,
-        min_time,
-        max_time,
-        layer,
-        rows,
-        chunk_time,
-        None if min_data is None else _stats(table, path, min_data),
-        None if max_data is None else _stats(table, path, max_data),
-        writer,
-    )
-
-
-def _stats(table: TableRef, path: str, text: Any) -> Stats:
-    try:
-        return _decode(text)
-    except (msgspec.DecodeError, TypeError, ValueError) as fault:
-        raise CorruptState(
-            f"the statistics of {path!r} in {table.database}.{table.table} can't be read: {fault}"
-        ) from fault
-
-
-def _find_table(db: sqlite3.Connection, table: TableRef) -> int | None:
-    row = db.execute("SELECT id FROM tables WHERE database = ? AND name = ?", table).fetchone()
-    return None if row is None else int(row[0])
-
-
 def _table_id(db: sqlite3.Connection, table: TableRef) -> int:
     """The table's number, given on the first write to it."""
-    found = _find_table(db, table)
+    found = find_table(db, table)
     if found is not None:
         return found
     made = db.execute("INSERT INTO tables (database, name) VALUES (?, ?)", table).lastrowid
