@@ -1,4 +1,4 @@
-"""The raw side of a table, driven: what stores/repairing.py promises, for `gigapi_metadata.checking`."""
+"""The raw side of a table: what stores/repairing.py promises, driven. For `checking`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     """An entry as it is stored: in `place` (a key, a file, a table) under `name`.
 
     `entry` is None and `fault` says why when it can't be read. `name` is "" when the whole of
-    `place` can't.
+    `place` can't. `misplaced` says how the entry disagrees with where it was found.
     """
 
     place: str
@@ -30,6 +30,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     raw: bytes
     entry: IndexEntry | None
     fault: str = ""
+    misplaced: str = ""
 
 
 class StoredPlan(msgspec.Struct, frozen=True):

@@ -92,7 +92,7 @@ class JSONRepairs:
         return plans
 
     def counts(self, table: TableRef) -> Steps[dict[str, str] | None]:
-        """See `Repairable.counts`: a folder's totals are made with each write, nobody reads them."""
+        """See `Repairable.counts`: a folder's totals are made anew with each write."""
         yield from ()
         return None
 

@@ -49,7 +49,7 @@ class RedisRepairs:
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`. One HGETALL."""
         found = yield Command(("HGETALL", place))
-        return [_stored(place, field, document) for field, document in found.items()]
+        return [_stored(table, place, field, document) for field, document in found.items()]
 
     def stored_plans(self, table: TableRef) -> Steps[list[StoredPlan]]:
         """See `Repairable.stored_plans`. Scans the keyspace."""
@@ -181,12 +181,20 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="surrogateescape")
 
 
-def _stored(place: str, field: bytes, document: bytes) -> StoredEntry:
+def _stored(table: TableRef, place: str, field: bytes, document: bytes) -> StoredEntry:
     name = _text(field)
     try:
-        return StoredEntry(place, name, document, documents.decode(document, place))
+        entry = documents.decode(document, place)
     except CorruptState as fault:
         return StoredEntry(place, name, document, None, f"field {name!r} of {fault}")
+    misplaced = ""
+    if entry.path != name:
+        misplaced = f"its document names {entry.path!r}"
+    elif (entry.database, entry.table) != table:
+        misplaced = f"its document is of {entry.database!r}.{entry.table!r}"
+    elif place != keys.files(table, day_of(name)):
+        misplaced = f"it stands in {place}"
+    return StoredEntry(place, name, document, entry, misplaced=misplaced)
 
 
 def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> StoredPlan:
