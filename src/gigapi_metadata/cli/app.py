@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from gigapi_metadata.cli import config, copy, demo, entries, files, listing, plans, scan, worker
+from gigapi_metadata.cli import (
+    check,
+    config,
+    copy,
+    demo,
+    entries,
+    files,
+    listing,
+    plans,
+    rebuild,
+    scan,
+    worker,
+)
 from gigapi_metadata.cli.errors import (
     DONE,
     FAILED,
@@ -43,7 +55,19 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="print the version and leave")
     add_global(top, within_command=False)
     top.commands = commands = top.add_subparsers(metavar="COMMAND", dest="command")
-    for module in (scan, files, listing, entries, plans, worker, copy, config, demo):
+    for module in (
+        scan,
+        files,
+        listing,
+        entries,
+        plans,
+        worker,
+        copy,
+        check,
+        rebuild,
+        config,
+        demo,
+    ):
         module.add(commands)
     for command in commands.choices.values():
         add_global(command, within_command=True)

@@ -42,7 +42,7 @@ def worker(args: argparse.Namespace) -> int:
             return _dry_run(args, catalog, wanted)
         with Display(args.json) as display:
             options = _options(args, wanted)
-            storages = _storages(args, catalog)
+            storages = storages_of(args, catalog)
             with Worker(catalog, storages, options, report=display.outcome) as working:
                 with _stopped_by_signals(working.stop):
                     totals = working.run(once=args.once)
@@ -66,7 +66,7 @@ def compact(args: argparse.Namespace) -> int:
         with _stopped_by_signals(stop):
             outcomes = compact_table(
                 catalog,
-                _storages(args, catalog),
+                storages_of(args, catalog),
                 name.database,
                 name.table,
                 until_level=args.until_level,
@@ -169,7 +169,8 @@ def _size(option: str, args: argparse.Namespace) -> int:
         raise WrongUsage(f"argument --{option}: {fault}") from fault
 
 
-def _storages(args: argparse.Namespace, catalog: Catalog) -> Storages:
+def storages_of(args: argparse.Namespace, catalog: Catalog) -> Storages:
+    """Where the files of a catalog are: in its layers, in --root, or in the catalog's folder."""
     from gigapi_metadata.storage import Storages
 
     if catalog.layers:

@@ -42,6 +42,10 @@ class TableRepairs:
         """See `Repairable.places`."""
         return run(self._store.places(self.ref), self._perform)
 
+    def place_of(self, path: str, layer: str) -> str:
+        """See `Repairable.place_of`."""
+        return self._store.place_of(self.ref, path, layer)
+
     def stored(self, place: str) -> list[StoredEntry]:
         """See `Repairable.stored`."""
         return run(self._store.stored(self.ref, place), self._perform)

@@ -85,6 +85,10 @@ class Repairable(Protocol):
         """The parts that entries are kept in, sorted, to be read one after the other."""
         ...
 
+    def place_of(self, table: TableRef, path: str, layer: str) -> str:
+        """In which place the entry of `path` in `layer` stands, if it is there. Pure."""
+        ...
+
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """The entries in one of `places`, at one moment."""
         ...

@@ -62,6 +62,10 @@ class JSONRepairs:
         found: list[str] = yield TableRequest(self._places.table(table), work)
         return found
 
+    def place_of(self, table: TableRef, path: str, layer: str) -> str:
+        """See `Repairable.place_of`."""
+        return self._places.table(table).place_for(layer).data(dir_of(path), METADATA)
+
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`."""
 

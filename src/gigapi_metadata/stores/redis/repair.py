@@ -46,6 +46,10 @@ class RedisRepairs:
         found = yield from _scan(keys.glob_escape(head) + "*")
         return sorted(found)
 
+    def place_of(self, table: TableRef, path: str, layer: str) -> str:
+        """See `Repairable.place_of`."""
+        return keys.files(table, day_of(path))
+
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`. One HGETALL."""
         found = yield Command(("HGETALL", place))

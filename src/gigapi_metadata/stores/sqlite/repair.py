@@ -56,6 +56,10 @@ class SQLiteRepairs:
         found: list[str] = yield Transaction(work)
         return found
 
+    def place_of(self, table: TableRef, path: str, layer: str) -> str:
+        """See `Repairable.place_of`."""
+        return _place_of(path)
+
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`."""
 
@@ -183,15 +187,16 @@ def _place_of(path: str) -> str:
 def _stored(table: TableRef, row: tuple[Any, ...]) -> StoredEntry:
     named = dict(zip(rows.COLUMNS.split(", "), row, strict=True))
     name, raw = str(named["path"]), repr(row).encode()
+    place = _place_of(name)
     wrong = [column for column in _INTEGERS if type(named[column]) is not int]
     wrong += [column for column in ("path", "layer", "writer_id") if type(named[column]) is not str]
     if wrong:
         fault = f"{_FILES}: row {name!r}: {wrong[0]} is {named[wrong[0]]!r}"
-        return StoredEntry(_FILES, name, raw, None, fault)
+        return StoredEntry(place, name, raw, None, fault)
     try:
-        return StoredEntry(_FILES, name, raw, rows.entry_of(table, row))
+        return StoredEntry(place, name, raw, rows.entry_of(table, row))
     except CorruptState as fault:
-        return StoredEntry(_FILES, name, raw, None, f"{_FILES}: row {name!r}: {fault}")
+        return StoredEntry(place, name, raw, None, f"{_FILES}: row {name!r}: {fault}")
 
 
 def _stored_plan(db: sqlite3.Connection, row: tuple[Any, ...]) -> StoredPlan:

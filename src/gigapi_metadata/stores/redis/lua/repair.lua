@@ -117,7 +117,9 @@ if next(recount) then
     local files = {}
     for _, path in ipairs(redis.call('HKEYS', KEYS[key])) do
       local dir = string.match(path, '^(.*)/[^/]*$') or ''
-      files[dir] = (files[dir] or 0) + 1
+      if string.match(dir, '^[^/]*') == day then
+        files[dir] = (files[dir] or 0) + 1
+      end
     end
     for _, dir in ipairs(counted) do
       if string.match(dir, '^[^/]*') == day and not files[dir] then
