@@ -1,7 +1,7 @@
 """What a table holds, written down before anything of it is changed.
 
-Two files: `….ndjson` is what `import` takes back, entries and plans; `….raw.ndjson` holds what can't
-be imported, as it was stored: one object a line with `place`, `name` and `raw` (base64).
+Two files: `….ndjson` is what `import` takes back, entries and plans; `….raw.ndjson` holds what
+can't be imported, as it was stored: one object a line with `place`, `name` and `raw` (base64).
 """
 
 from __future__ import annotations

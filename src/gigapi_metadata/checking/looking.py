@@ -114,6 +114,7 @@ class _Look:
         self._known: dict[str, Known] = {}
         self._found = Checked(index.database, index.table, findings=[])
         self._unreadable: list[StoredEntry] = []
+        self._counts = self._raw.counts() is not None
         self._counted: dict[str, int] = {}
 
     def run(self) -> Checked:
@@ -176,6 +177,8 @@ class _Look:
             check_entry(entry, *ref)
         except InvalidEntry as fault:
             self._invalid(stored, str(fault))
+            if not _is_legal(entry.path):
+                return
         if entry.layer not in (self._layers or [""]):
             strange[entry.layer] = strange.get(entry.layer, 0) + 1
         bare = msgspec.structs.replace(entry, min_data=None, max_data=None)
@@ -187,9 +190,7 @@ class _Look:
         mend: EntryRepair | Reread = Reread(
             stored.place, msgspec.structs.replace(entry, min_data=None, max_data=None)
         )
-        try:
-            check_path(entry.path)
-        except MetadataError:
+        if not _is_legal(entry.path):
             mend = EntryRepair(stored, None, keep=True)
         where = (entry.path, entry.layer, stored.place)
         self._say(Finding("invalid-entry", f"{stored.place}: {fault}", *where, mend))
@@ -215,7 +216,7 @@ class _Look:
                 self._say(Finding("wrong-count", text, dir, place=place, mend=Recount(place)))
 
     def _count(self, place: str, stored: StoredEntry, counted: dict[str, int]) -> None:
-        if place == self._raw.place_of(stored.name, ""):
+        if self._counts and place == self._raw.place_of(stored.name, ""):
             dir = dir_of(stored.name)
             counted[dir] = counted.get(dir, 0) + 1
 
@@ -271,7 +272,9 @@ class _Look:
     def _plan_findings(self, stored: list[StoredPlan]) -> list[Finding]:
         layer_of = {path: known.entry.layer for path, known in self._known.items()}
         rules, now_s = self._raw.rules, self._raw.now_s()
-        return plans.plan_findings(stored, layer_of, rules, now_s, self._options.max_lease_s)
+        unreadable = {each.name for each in self._unreadable}
+        max_lease_s = self._options.max_lease_s
+        return plans.plan_findings(stored, layer_of, rules, now_s, max_lease_s, unreadable)
 
     def _look_again(self, path: str) -> None:
         """Know of one path what the catalog says now."""
@@ -310,7 +313,7 @@ class _Look:
         young_s = options.clock() - options.min_age_s
         days: dict[str, dict[str, Known]] = {day: {} for day in storage.folders()}
         for path, known in self._known.items():
-            if known.entry.layer == layer and _is_legal(path):
+            if known.entry.layer == layer:
                 days.setdefault(day_of(dir_of(path)), {})[path] = known
         days.setdefault("", {})
         claimed = files.claims(layer, _plans(before), aside)

@@ -6,7 +6,7 @@ lease ends. All that is wrong with one other plan is mended by one repair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -26,9 +26,11 @@ def plan_findings(
     rules: Rules,
     now_s: int,
     max_lease_s: int = DEFAULT_MAX_LEASE_S,
+    unreadable: Collection[str] = (),
 ) -> list[Finding]:
-    """What is wrong with `plans`. `layer_of`: path of each living file -> its layer."""
-    look = _Look(layer_of, rules, now_s, max_lease_s)
+    """What is wrong with `plans`. `layer_of`: path of each living file -> its layer; of those that
+    are `unreadable` it can't be told."""
+    look = _Look(layer_of, unreadable, rules, now_s, max_lease_s)
     held = [each for each in plans if look.is_held(each)]
     others = [each for each in plans if not look.is_held(each)]
     # What somebody works on comes first: files are left to that plan.
@@ -37,9 +39,15 @@ def plan_findings(
 
 class _Look:
     def __init__(
-        self, layer_of: Mapping[str, str], rules: Rules, now_s: int, max_lease_s: int
+        self,
+        layer_of: Mapping[str, str],
+        unreadable: Collection[str],
+        rules: Rules,
+        now_s: int,
+        max_lease_s: int,
     ) -> None:
         self._layer_of = layer_of
+        self._unreadable = unreadable
         self._now_s = now_s
         self._max_lease_s = max_lease_s
         self._layers = {layer.name for layer in rules.layers} or {""}
@@ -98,7 +106,11 @@ class _Look:
                 return [fault], None, [path], []
             return *self._times_and_ids(stored, plan), [], []
         faults: list[tuple[str, str]] = []
-        dead = [path for path in plan.paths if self._layer_of.get(path) != plan.layer]
+        dead = [
+            path
+            for path in plan.paths
+            if self._layer_of.get(path) != plan.layer and path not in self._unreadable
+        ]
         left: list[str] = []
         for path in plan.paths:
             if path in dead:

@@ -23,8 +23,8 @@ LISTED = 100
 """So many files are listed for people; --json has them all."""
 
 _DESCRIPTION = """\
-Make the catalog anew from the Parquet files of all layers, after it was lost. Files that were merged
-into others, or moved, and only wait to be deleted are left out as far as the files tell.
+Make the catalog anew from the Parquet files of all layers, after it was lost. Files that were
+merged into others, or moved, and only wait to be deleted are left out as far as the files tell.
 
 Refuses a table of which the catalog knows something, but with --force: then what is there stays,
 and what is missing is added. So a rebuild that was killed goes on.

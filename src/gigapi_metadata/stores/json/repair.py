@@ -64,7 +64,8 @@ class JSONRepairs:
 
     def place_of(self, table: TableRef, path: str, layer: str) -> str:
         """See `Repairable.place_of`."""
-        return self._places.table(table).place_for(layer).data(dir_of(path), METADATA)
+        places = self._places.table(table)
+        return (places.place(layer) or places.places[0]).data(dir_of(path), METADATA)
 
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`."""

@@ -96,8 +96,8 @@ class RedisRepairs:
             old = repair.old
             entry: dict[str, Any] = {
                 "files": job.key(old.place),
-                "path": old.name,
-                "old": old.raw,
+                "path": job.raw(old.name.encode(errors="surrogateescape")),
+                "old": job.raw(old.raw),
                 "keep": repair.keep,
             }
             if repair.new is not None:
@@ -114,14 +114,14 @@ class RedisRepairs:
             old, plan = repair.old, repair.old.plan or repair.new
             item: dict[str, Any] = {
                 "list": job.key(old.place),
-                "old": old.raw,
+                "old": job.raw(old.raw),
                 "keep": repair.keep,
                 "layer": plan.layer if plan else "",
                 "living": [job.file(path) for path in repair.living],
                 "dead": [job.file(path) for path in repair.dead],
             }
             if repair.new is not None:
-                item["new"] = msgspec.json.encode(item_of(table, repair.new))
+                item["new"] = msgspec.json.encode(item_of(table, repair.new)).decode()
                 if old.place.endswith(":processing"):
                     item["idle"] = job.key(keys.idle(old.place.removesuffix(":processing")))
             if plan is not None and plan.kind == "merge":
@@ -150,6 +150,8 @@ class _Job:
         self._table = table
         self._keys = [keys.folders(table), keys.indexed(table), keys.set_aside(table)]
         self._numbers: dict[str, int] = {}
+        self._raw: list[bytes] = []
+        self._length = 0
         self.entries: list[dict[str, Any]] = []
         self.items: list[dict[str, Any]] = []
         self.days: list[dict[str, Any]] = []
@@ -161,13 +163,19 @@ class _Job:
             self._numbers[name] = len(self._keys)
         return self._numbers[name]
 
+    def raw(self, text: bytes) -> tuple[int, int]:
+        """Where `text` stands in ARGV[2]: MessagePack as Redis reads it holds no bytes."""
+        self._raw.append(text)
+        self._length += len(text)
+        return self._length - len(text), len(text)
+
     def file(self, path: str) -> dict[str, Any]:
         """Where the document of `path` is."""
         return {"files": self.key(keys.files(self._table, day_of(path))), "path": path}
 
     def call(self) -> Steps[list[bool]]:
         job = {"entries": self.entries, "items": self.items, "days": self.days}
-        done = yield Call(REPAIR, self._keys, _pack(job))
+        done = yield Call(REPAIR, self._keys, _pack(job), b"".join(self._raw))
         return [bool(each) for each in done]
 
 

@@ -6,14 +6,20 @@
 -- ARGV[1]  MessagePack:
 --   entries  [{files, path, old, keep, to?, to_path?, new?}]: `old` is the document under `path` in KEYS[files];
 --            `new` goes to KEYS[to] under `to_path`, which must be the same place or free
+--   path and old are [offset, length] in ARGV[2]: they need not be valid text
 --   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?}]: living, dead: [{files, path}];
 --            with idle, the new item goes to the head of that list
 --   days     [{files, day}]: whose dirs to count, beside those that lose or get a file
+-- ARGV[2]  what these stand for
 -- Returns  [0 or 1 for each of entries and then of items]
 
 local job = cmsgpack.unpack(ARGV[1])
 local now = server_time()
 local done, recount = {}, {}
+
+local function text_at(part)
+  return string.sub(ARGV[2], part[1] + 1, part[1] + part[2])
+end
 
 local function put_aside(name, text)
   local field, number = name, 1
@@ -36,17 +42,18 @@ local function day_in(key)
 end
 
 for _, each in ipairs(job.entries) do
-  local stored = redis.call('HGET', KEYS[each.files], each.path)
-  local moves = each.new and (each.to ~= each.files or each.to_path ~= each.path)
-  if stored ~= each.old then
+  local path = text_at(each.path)
+  local stored = redis.call('HGET', KEYS[each.files], path)
+  local moves = each.new and (each.to ~= each.files or each.to_path ~= path)
+  if stored ~= text_at(each.old) then
     done[#done + 1] = 0
   else
     local taken = moves and redis.call('HEXISTS', KEYS[each.to], each.to_path) == 1
     if each.keep or taken then
-      put_aside(each.path, stored)
+      put_aside(path, stored)
     end
     if moves or not each.new then
-      redis.call('HDEL', KEYS[each.files], each.path)
+      redis.call('HDEL', KEYS[each.files], path)
     end
     if each.new and not taken then
       redis.call('HSET', KEYS[each.to], each.to_path, each.new)
@@ -85,17 +92,18 @@ local function position_of(key, item)
 end
 
 for _, each in ipairs(job.items) do
-  local at = holds(each) and position_of(KEYS[each.list], each.old)
+  local old = text_at(each.old)
+  local at = holds(each) and position_of(KEYS[each.list], old)
   if not at then
     done[#done + 1] = 0
   else
     if each.keep then
-      put_aside(KEYS[each.list], each.old)
+      put_aside(KEYS[each.list], old)
     end
     if each.new and not each.idle then
       redis.call('LSET', KEYS[each.list], at, each.new)
     else
-      redis.call('LREM', KEYS[each.list], 1, each.old)
+      redis.call('LREM', KEYS[each.list], 1, old)
       if each.new then
         redis.call('LPUSH', KEYS[each.idle], each.new)
       end
