@@ -30,7 +30,7 @@ def test_scars_are_mended(case: str, redis_url: str, tmp_path: Path) -> None:
         parts = (index, Storages(tiers), footers)
         found = check_table(*parts, CATALOG_ONLY)
         kinds = {each.kind for each in found.faults}
-        assert kinds == {"planned-twice", "shared-plan-id", "shared-target", "no-due-time"}
+        assert kinds == {"planned-twice", "no-due-time"}
         assert not repair_table(*parts, found, CATALOG_ONLY).left
         assert check_table(*parts, CATALOG_ONLY).faults == []
         moves = [plan for plan in index.plans() if plan.kind == "move"]

@@ -15,6 +15,7 @@ from gigapi_metadata import IndexEntry, Layer
 from gigapi_metadata.checking.overlaps import Candidate, decide
 from gigapi_metadata.cli import main
 from gigapi_metadata.lineage import KEY, MOST, mark, marks_in, note
+from gigapi_metadata.stores.repairing import PlanRepair
 
 
 def lose(lake: Lake) -> None:
@@ -133,6 +134,27 @@ def test_what_waits_to_be_deleted_by_the_catalog_stays_out(lake: Lake) -> None:
     lake.index.batch([], entries[:2])
     report = lake.rebuild()
     assert (report.leaving, report.registered, report.known) == (2, 0, 4)
+
+
+def test_the_sources_of_a_living_merge_are_not_adopted(lake: Lake) -> None:
+    """Their drops were lost: registering them would double their rows."""
+    entries = lake.fill(2, 1)
+    assert main(["compact", "db.t", *options(lake, "--merge", "0s,1GiB")]) == 0
+    (merged,) = lake.index.get_all()
+    for stored in lake.raw.stored_plans():
+        assert lake.raw.mend_plans([PlanRepair(stored, None)]) == [True]
+    assert {e.path for e in lake.check(adopt=True).faults} == {entry.path for entry in entries}
+    repaired = lake.repair(adopt=True)
+    assert len(repaired.errors) == 2
+    assert all("count twice" in error for error in repaired.errors)
+    assert lake.index.get_all() == [merged]
+    # Nor is the result, while its sources are living.
+    lake.index.import_entries(entries)
+    lake.forget(merged)
+    lake.age(lake.file(merged.path))
+    repaired = lake.repair(adopt=True)
+    assert len(repaired.errors) == 1
+    assert lake.index.get(merged.path) is None
 
 
 # Which files count, by themselves

@@ -14,7 +14,7 @@ times may mean that they are its sources: that can only be pointed out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from gigapi_metadata import lineage
 from gigapi_metadata.checking.files import STEM_CHARS, stem_of
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
+from gigapi_metadata.parquet_footer import FooterError, parse_footer
 
 
 class Candidate(NamedTuple):
@@ -46,12 +47,18 @@ class Decision(NamedTuple):
     doubtful: list[str]
 
 
-def candidate(
-    entry: IndexEntry, rank: int, footer: bytes, key_values: Mapping[bytes, bytes]
-) -> Candidate:
-    """A file as it is compared with others."""
-    marks = lineage.marks_in(key_values.get(lineage.KEY, b""))
-    return Candidate(entry, rank, marks, sha256(footer).digest())
+def candidate(entry: IndexEntry, rank: int, footer: bytes) -> Candidate:
+    """A file as it is compared with others; `footer` is its footer's bytes."""
+    return Candidate(entry, rank, marks_of(footer), sha256(footer).digest())
+
+
+def marks_of(footer: bytes) -> frozenset[str]:
+    """What a file notes in its footer that it was merged from."""
+    try:
+        key_values = parse_footer(footer).key_values
+    except FooterError:
+        return frozenset()
+    return lineage.marks_in(key_values.get(lineage.KEY, b""))
 
 
 def decide(candidates: Sequence[Candidate]) -> Decision:

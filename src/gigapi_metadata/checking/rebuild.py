@@ -18,7 +18,6 @@ from gigapi_metadata.checking.overlaps import Candidate
 from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.parquet_footer import FooterError, parse_footer
 from gigapi_metadata.storage import FileInfo, Storages
 
 BATCH_SIZE = 5000
@@ -97,7 +96,7 @@ def rebuild_table(
                 if isinstance(outcome, str):
                     report.bad.append(BadFile(file.path, layer, outcome))
                 else:
-                    candidates.append(_candidate(outcome, rank, footer))
+                    candidates.append(overlaps.candidate(outcome, rank, footer))
         _register(index, report, overlaps.decide(candidates), dry_run)
     return report
 
@@ -117,14 +116,6 @@ def _is_leaving(
     is_leaving = (layer, file.path) in leaving
     report.leaving += is_leaving
     return is_leaving
-
-
-def _candidate(entry: IndexEntry, rank: int, footer: bytes) -> Candidate:
-    try:
-        key_values = parse_footer(footer).key_values
-    except FooterError:
-        key_values = {}
-    return overlaps.candidate(entry, rank, footer, key_values)
 
 
 def _register(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gigapi_metadata.checking import quarantine
+from gigapi_metadata.checking import overlaps, quarantine
 from gigapi_metadata.checking.findings import (
     Expire,
     Finding,
@@ -32,7 +32,9 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
+from gigapi_metadata.lineage import mark
 from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.storage import FileInfo, Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry
 
@@ -76,6 +78,7 @@ class _Repair:
         self._options = options
         self._errors: list[str] = []
         self._done: set[int] = set()
+        self._merged: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
 
     def run(self, findings: Sequence[Finding]) -> Repaired:
         mends = list({id(each.mend): each.mend for each in findings if each.mend}.values())
@@ -170,14 +173,51 @@ class _Repair:
         storage = self._storages.table(mend.layer, *self._raw.ref)
         with self._noting():
             if mend.adopt:
-                entry = self._read(mend.layer, storage.head(mend.path))
-                if not self._is_named(mend.path):
-                    self._index.batch([entry])
-                    self._done.add(id(mend))
+                self._adopt(mend, storage.head(mend.path))
                 return
             now_s = self._options.clock()
             if quarantine.take_away(storage, mend.path, now_s, lambda: self._is_named(mend.path)):
                 self._done.add(id(mend))
+
+    def _adopt(self, mend: Quarantine, file: FileInfo) -> None:
+        """Register a file, unless its rows are known to be in the catalog already."""
+        storage = self._storages.table(mend.layer, *self._raw.ref)
+        read = self._footers.read(storage, self._raw.ref, mend.layer, [file], raw=True)
+        ((entry, footer),) = read
+        if isinstance(entry, str):
+            raise StorageError(f"{file.path!r} in layer {mend.layer!r}: {entry}")
+        group = self._merged_beside(mend.layer, dir_of(mend.path))
+        living = {each.path for each in self._index.query(folder=f"{dir_of(mend.path)}/")}
+        sources = overlaps.marks_of(footer)
+        into = next((path for path, marks in group.items() if mark(mend.path) in marks), None)
+        source = next((path for path in sorted(living) if mark(path) in sources), None)
+        if into is not None or source is not None:
+            of = (
+                f"merged into {into!r}" if into is not None else f"made of {source!r}, among others"
+            )
+            raise StorageError(
+                f"{mend.path!r} is not registered: it was {of}, its rows would count twice; "
+                "without --adopt it is moved to quarantine"
+            )
+        if not self._is_named(mend.path):
+            self._index.batch([entry])
+            self._done.add(id(mend))
+
+    def _merged_beside(self, layer: str, dir: str) -> dict[str, frozenset[str]]:
+        """Of a folder's entries those that note what they were merged from, and that."""
+        known = self._merged.get((layer, dir))
+        if known is None:
+            entries = self._index.query(folder=f"{dir}/", layer=layer)
+            wanted = {entry.path for entry in entries if iteration_of(entry.path) > 1}
+            storage = self._storages.table(layer, *self._raw.ref)
+            files = [file for file in storage.list(dir) if file.path in wanted]
+            read = self._footers.read(storage, self._raw.ref, layer, files, raw=True)
+            known = {
+                file.path: overlaps.marks_of(footer)
+                for file, (_, footer) in zip(files, read, strict=True)
+            }
+            self._merged[layer, dir] = known
+        return known
 
     def _is_named(self, path: str) -> bool:
         try:

@@ -65,13 +65,14 @@ class SQLiteRepairs:
 
         def work(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
             table_id = rows.find_table(db, table)
-            head = f"{place}/" if place else ""
-            found = db.execute(
-                f"""SELECT {rows.COLUMNS} FROM files
-                    WHERE table_id = ? AND substr(path, 1, ?) = ?""",
-                (table_id, len(head), head),
+            query = f"SELECT {rows.COLUMNS} FROM files WHERE table_id = ?"
+            if not place:
+                return db.execute(f"{query} AND instr(path, '/') = 0", (table_id,)).fetchall()
+            head = f"{place}/"
+            end = rows.end_of_prefix(head)
+            return db.execute(
+                f"{query} AND path >= ? AND path < ?", (table_id, head, end)
             ).fetchall()
-            return [row for row in found if _place_of(str(row[0])) == place]
 
         found: list[tuple[Any, ...]] = yield Transaction(work)
         return [_stored(table, row) for row in found]

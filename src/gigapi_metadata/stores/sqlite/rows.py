@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,3 +81,14 @@ def find_table(db: sqlite3.Connection, table: TableRef) -> int | None:
     """The table's number, if anything was ever written to it."""
     row = db.execute("SELECT id FROM tables WHERE database = ? AND name = ?", table).fetchone()
     return None if row is None else int(row[0])
+
+
+def end_of_prefix(prefix: str) -> str | None:
+    """The first text after all that begin with `prefix`, as SQLite sorts; None if there is none."""
+    for length in range(len(prefix), 0, -1):
+        following = ord(prefix[length - 1]) + 1
+        if following == 0xD800:
+            following = 0xE000  # there are no characters in between
+        if following <= sys.maxunicode:
+            return prefix[: length - 1] + chr(following)
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +17,14 @@ from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Tabl
 from gigapi_metadata.stores.sqlite import leases, queues
 from gigapi_metadata.stores.sqlite.connection import Transaction
 from gigapi_metadata.stores.sqlite.repair import SQLiteRepairs
-from gigapi_metadata.stores.sqlite.rows import COLUMNS, INSERT, entry_of, find_table, row_of
+from gigapi_metadata.stores.sqlite.rows import (
+    COLUMNS,
+    INSERT,
+    end_of_prefix,
+    entry_of,
+    find_table,
+    row_of,
+)
 from gigapi_metadata.timerange import INT64_MIN, Window
 
 Clock = Callable[[], float]
@@ -327,7 +333,7 @@ def _filters(selection: Selection) -> tuple[str, list[object]]:
     if selection.folder:
         conditions.append("path >= ?")
         values.append(selection.folder)
-        if (end := _end_of_prefix(selection.folder)) is not None:
+        if (end := end_of_prefix(selection.folder)) is not None:
             conditions.append("path < ?")
             values.append(end)
     if selection.iteration:
@@ -337,17 +343,6 @@ def _filters(selection: Selection) -> tuple[str, list[object]]:
         conditions.append("layer = ?")
         values.append(selection.layer)
     return "".join(f" AND {condition}" for condition in conditions), values
-
-
-def _end_of_prefix(prefix: str) -> str | None:
-    """The first text after all that begin with `prefix`, as SQLite sorts; None if there is none."""
-    for length in range(len(prefix), 0, -1):
-        following = ord(prefix[length - 1]) + 1
-        if following == 0xD800:
-            following = 0xE000  # there are no characters in between
-        if following <= sys.maxunicode:
-            return prefix[: length - 1] + chr(following)
-    return None
 
 
 def _table_id(db: sqlite3.Connection, table: TableRef) -> int:
