@@ -82,6 +82,13 @@ def stem_of(path: str) -> str:
     return f"{folder}{slash}{name[:STEM_CHARS]}"
 
 
+def is_claimed(path: str, claimed: Claims) -> bool:
+    """Whether a file waits to be deleted, or is an attempt's at a plan, finished or not."""
+    folder, slash, name = path.rpartition("/")
+    stem = f"{folder}{slash}{name.removeprefix(TEMP_PREFIX)[:STEM_CHARS]}"
+    return path in claimed.waiting or stem in claimed.stems
+
+
 def compare(
     layer: str,
     known: Mapping[str, Known],
@@ -116,14 +123,12 @@ def compare(
 
 def _nobodys(layer: str, file: FileInfo, claimed: Claims, adopt: bool) -> Finding | None:
     path = file.path
+    if is_claimed(path, claimed):
+        return None
     if is_unfinished(path):
-        folder, slash, name = path.rpartition("/")
-        stem = f"{folder}{slash}{name[len(TEMP_PREFIX) :][:STEM_CHARS]}"
-        if stem in claimed.stems:
-            return None
         text = "the unfinished file of a worker that was killed"
         return Finding("leftover", text, path, layer, mend=Quarantine(layer, path))
-    if not is_data(path) or path in claimed.waiting or stem_of(path) in claimed.stems:
+    if not is_data(path):
         return None
     mend = Quarantine(layer, path, adopt)
     if any(

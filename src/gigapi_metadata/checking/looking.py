@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.checking import files, plans, quarantine
-from gigapi_metadata.checking.files import DEFAULT_MIN_AGE_S, Claims, Known
+from gigapi_metadata.checking.files import DEFAULT_MIN_AGE_S, Known
 from gigapi_metadata.checking.findings import (
     Expire,
     Finding,
@@ -334,7 +334,7 @@ class _Look:
             text = f"{sum(map(len, days.values())):,} entries, and not one file: is it mounted?"
             self._say(Finding("no-files", text, layer=layer))
             return
-        self._say(*self._confirmed(layer, storage, suspects, claimed, aside))
+        self._say(*self._confirmed(layer, storage, suspects, aside))
         self._look_at_quarantine(layer, storage)
 
     def _confirmed(
@@ -342,31 +342,46 @@ class _Look:
         layer: str,
         storage: LocalStorage | S3Storage,
         suspects: list[Finding],
-        claimed: Claims,
         aside: list[str],
     ) -> list[Finding]:
-        """Those that are still so."""
-        if any(isinstance(each.mend, Quarantine) for each in suspects):
-            claimed = files.claims(layer, _plans(self._raw.stored_plans()), aside)
-        return [each for each in suspects if self._is_so(storage, each, claimed)]
+        """Those that are still so. A file passes from a plan to an entry to a drop; whoever looks
+        at plans, then entries, then plans again meets it in one of them."""
+        strays = [each for each in suspects if isinstance(each.mend, Quarantine)]
+        others = [each for each in suspects if not isinstance(each.mend, Quarantine)]
+        for looks_at_entries in (True, False):
+            if strays:
+                claimed = files.claims(layer, _plans(self._raw.stored_plans()), aside)
+                strays = [
+                    each
+                    for each in strays
+                    if not files.is_claimed(each.path, claimed)
+                    and not (looks_at_entries and self._is_named(each.path))
+                ]
+        return [*strays, *(each for each in others if self._is_so(storage, each))]
 
-    def _is_so(self, storage: LocalStorage | S3Storage, finding: Finding, claimed: Claims) -> bool:
-        path = finding.path
+    def _is_named(self, path: str) -> bool:
+        try:
+            return self._index.get(path) is not None
+        except CorruptState:
+            return True
+
+    def _is_so(self, storage: LocalStorage | S3Storage, finding: Finding) -> bool:
+        """Whether an entry and its file still disagree."""
+        if not isinstance(finding.mend, Reread):
+            return True
+        path, known = finding.path, finding.mend.known
         try:
             entry = self._index.get(path)
         except CorruptState:
             return False
-        if isinstance(finding.mend, Reread):
-            known = finding.mend.known
-            if entry is None or entry.layer != known.layer or entry.size_bytes != known.size_bytes:
-                return False
-            try:
-                return storage.head(path).size != entry.size_bytes
-            except FileMissing:
-                return finding.kind == "missing-file"
-            except StorageError:
-                return False  # a link, for instance: there, but not ours to look into
-        return entry is None and path not in claimed.waiting
+        if entry is None or entry.layer != known.layer or entry.size_bytes != known.size_bytes:
+            return False
+        try:
+            return storage.head(path).size != entry.size_bytes
+        except FileMissing:
+            return finding.kind == "missing-file"
+        except StorageError:
+            return False  # a link, for instance: there, but not ours to look into
 
     def _look_for_unreadable(
         self, layer: str, storage: LocalStorage | S3Storage, found: Iterable[FileInfo]
