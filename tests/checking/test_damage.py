@@ -69,6 +69,35 @@ def test_no_file_at_all_is_rather_not_mounted(lake: Lake) -> None:
     assert len(lake.index.get_all()) == 6
 
 
+def test_most_of_a_layer_is_not_thrown_out(lake: Lake) -> None:
+    """The catalog was lost, or is another one; another disk is mounted."""
+    paths = [lake.write(f"lost{n}.1") for n in range(14)]
+    assert "no-entries" in lake.kinds()
+    lake.repair()
+    assert all(lake.file(path).exists() for path in paths)
+    entries = [lake.entry(path) for path in paths]
+    lake.index.batch(entries)
+    for path in paths[:11]:
+        lake.file(path).unlink()
+    assert "no-files" in lake.kinds()
+    lake.repair()
+    assert len(lake.index.get_all()) == 14
+    for _ in range(2):
+        lake.repair(force=True)
+    assert lake.kinds() == []
+    assert len(lake.index.get_all()) == 3
+
+
+def test_links_are_left_alone(lake: Lake) -> None:
+    entries = lake.fill(2, 2)
+    elsewhere = lake.folder / "elsewhere"
+    lake.file(entries[0].path).rename(elsewhere)
+    lake.file(entries[0].path).symlink_to(elsewhere)
+    assert lake.kinds() == []
+    lake.repair()
+    assert len(lake.index.get_all()) == 4
+
+
 def test_an_orphan_goes_to_quarantine_and_is_deleted_when_it_is_old(lake: Lake) -> None:
     entries = lake.fill()
     path = lake.write("orphan.1", 1)

@@ -52,6 +52,7 @@ KINDS: dict[str, Kind] = {
     "wrong-times": Kind("fault", "read again from the footer"),
     "unreadable-file": Kind("fault"),
     "no-files": Kind("fault"),
+    "no-entries": Kind("fault"),
     "unreachable-layer": Kind("fault"),
     "unregistered": Kind("note", "with --adopt registered"),
     "quarantined": Kind("note", "deleted when it is old enough"),

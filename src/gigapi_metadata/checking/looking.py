@@ -40,6 +40,9 @@ from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntr
 
 Tell = Callable[[int], None]
 
+FEW = 10
+"""Up to so many entries or files may go although they are most of a layer's."""
+
 SOME = 1000
 """So many suspects are looked at once more one by one, for a note."""
 
@@ -51,6 +54,7 @@ class CheckOptions(msgspec.Struct, frozen=True):
     storage: look at the files at all.
     min_age_s: files younger than this are nobody's business.
     max_lease_s: a longer lease has no end.
+    force: mend also where most entries or files of a layer would go.
     adopt: files that nobody names are to be registered, not to be taken away.
     quarantine_age_s: quarantined files older than this are to be deleted; None: none are.
     clock: the Unix time, to judge the age of files by.
@@ -60,6 +64,7 @@ class CheckOptions(msgspec.Struct, frozen=True):
     storage: bool = True
     min_age_s: float = DEFAULT_MIN_AGE_S
     max_lease_s: int = plans.DEFAULT_MAX_LEASE_S
+    force: bool = False
     adopt: bool = False
     quarantine_age_s: float | None = None
     clock: Callable[[], float] = time.time
@@ -318,11 +323,16 @@ class _Look:
         days.setdefault("", {})
         claimed = files.claims(layer, _plans(before), aside)
         suspects: list[Finding] = []
-        number = 0
+        number = unseen = 0
         for day in sorted(days):
             if day.startswith("."):
                 continue
-            found = storage.walk(day) if day else storage.list("")
+            try:
+                found = storage.walk(day) if day else storage.list("")
+            except StorageError as fault:
+                self._say(Finding("unreachable-layer", str(fault), layer=layer))
+                unseen += len(days[day])
+                continue
             number += sum(files.is_data(file.path) for file in found)
             suspects += files.compare(layer, days[day], found, claimed, young_s, options.adopt)
             self._look_for_unreadable(layer, storage, found)
@@ -330,12 +340,43 @@ class _Look:
                 self._read(layer, storage, days[day], found)
             self._tell(1)
         self._found.files += number
-        if number == 0 and any(days.values()):
-            text = f"{sum(map(len, days.values())):,} entries, and not one file: is it mounted?"
+        entries = sum(map(len, days.values())) - unseen
+        if number == 0 and entries:
+            text = f"{entries:,} entries, and not one file: is it mounted?"
             self._say(Finding("no-files", text, layer=layer))
             return
-        self._say(*self._confirmed(layer, storage, suspects, aside))
+        found_so = self._confirmed(layer, storage, suspects, aside)
+        self._say(*self._plausible(layer, entries, found_so))
         self._look_at_quarantine(layer, storage)
+
+    def _plausible(self, layer: str, entries: int, found: list[Finding]) -> list[Finding]:
+        """`found`; where most of a layer would go, the mistake is rather elsewhere: another disk
+        is mounted, the catalog was lost or is another one. Then nothing is to be done about it."""
+        missing = sum(each.kind == "missing-file" for each in found)
+        orphans = sum(each.kind == "orphan" for each in found)
+        refused = set()
+        if missing > max(entries - missing, FEW):
+            text = (
+                f"{missing:,} of {entries:,} entries have no file: is the right storage mounted? "
+                "Nothing is done about them without --force"
+            )
+            self._say(Finding("no-files", text, layer=layer))
+            refused.add("missing-file")
+        if not self._options.adopt and (
+            orphans > max(entries, FEW) or (orphans and not self._found.entries)
+        ):
+            text = (
+                f"{orphans:,} files are named by no entry, {entries:,} are: is it the right "
+                "catalog? rebuild makes a lost one anew; no file is moved without --force"
+            )
+            self._say(Finding("no-entries", text, layer=layer))
+            refused.add("orphan")
+        if self._options.force:
+            return found
+        return [
+            msgspec.structs.replace(each, mend=None) if each.kind in refused else each
+            for each in found
+        ]
 
     def _confirmed(
         self,

@@ -46,6 +46,11 @@ def add(commands: Any) -> None:
         help="register files that no entry names, instead of moving them away",
     )
     parser.add_argument(
+        "--force",
+        action="store_true",
+        help="mend also where most entries or files of a layer would go",
+    )
+    parser.add_argument(
         "--deep", action="store_true", help="read every file's footer: rows and times"
     )
     parser.add_argument(
@@ -160,6 +165,7 @@ def _options(args: argparse.Namespace) -> CheckOptions:
         min_age_s=_seconds(args.min_age, "--min-age"),
         max_lease_s=_seconds(args.max_lease, "--max-lease"),
         adopt=args.adopt,
+        force=args.force,
         quarantine_age_s=_seconds(args.quarantine_age, "--quarantine-age"),
     )
 

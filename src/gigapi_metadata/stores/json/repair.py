@@ -198,12 +198,11 @@ def _mend_entry(session: Session, repair: EntryRepair) -> bool:
         target, target_dir = session.places.place_for(new.layer), dir_of(new.path)
         if new.path not in session.partition(target, target_dir).files:
             edited = session.edit(target, target_dir)
+            plans = queues.noted(session.plans(target, target_dir), edited)
             edited.put(new)
-            plans = session.plans(target, target_dir)
             # It is not new to the plans, so that nothing is planned for it once more.
-            session.set_plans(
-                target, target_dir, msgspec.structs.replace(plans, last_id=edited.last_id)
-            )
+            plans = msgspec.structs.replace(plans, last_id=edited.last_id)
+            session.set_plans(target, target_dir, plans)
     return True
 
 
