@@ -1,15 +1,17 @@
 """Whether a catalog is whole: against itself, and against the files. Mending it; making it anew.
 
-findings.py says what can be found; plans.py and files.py decide, without I/O; looking.py reads and
-asks them; repair.py mends what they found, after backup.py has written it down. rebuild.py makes a
-catalog from the files alone, and overlaps.py decides which of them count.
+findings.py says what can be found; plans.py and files.py decide, without I/O; looking.py (the
+catalog) and layers.py (the files) read and ask them. repair.py mends what they found, after
+backup.py has written it down. rebuild.py makes a catalog from the files alone, and overlaps.py
+decides which of them count.
 """
 
 from gigapi_metadata.checking.backup import Backup, write_backup
 from gigapi_metadata.checking.files import DEFAULT_MIN_AGE_S
 from gigapi_metadata.checking.findings import KINDS, Finding
 from gigapi_metadata.checking.footers import Footers
-from gigapi_metadata.checking.looking import Checked, CheckOptions, check_table
+from gigapi_metadata.checking.looking import check_table
+from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.checking.plans import DEFAULT_MAX_LEASE_S
 from gigapi_metadata.checking.rebuild import (
     RebuildReport,

@@ -18,13 +18,11 @@ from gigapi_metadata.names import dir_of
 from gigapi_metadata.planning import merge_target
 from gigapi_metadata.storage import FileInfo
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX
+from gigapi_metadata.worker.jobs import STEM_CHARS
 
 SUFFIX = ".parquet"
 DEFAULT_MIN_AGE_S = 3600
 """A file younger than this may belong to somebody who has not registered it yet."""
-
-STEM_CHARS = 24
-"""Of the names of files that attempts at one plan make (worker/jobs.py): what they share."""
 
 
 class Known(NamedTuple):

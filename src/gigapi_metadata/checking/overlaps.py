@@ -19,10 +19,11 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from gigapi_metadata import lineage
-from gigapi_metadata.checking.files import STEM_CHARS, stem_of
+from gigapi_metadata.checking.files import stem_of
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.parquet_footer import FooterError, parse_footer
+from gigapi_metadata.worker.jobs import STEM_CHARS
 
 
 class Candidate(NamedTuple):

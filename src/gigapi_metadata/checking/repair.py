@@ -21,7 +21,7 @@ from gigapi_metadata.checking.findings import (
     Reread,
 )
 from gigapi_metadata.checking.footers import Footers
-from gigapi_metadata.checking.looking import Checked, CheckOptions
+from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import (
     CorruptState,
     FileMissing,
