@@ -65,7 +65,8 @@ class ModelTable:
         gone = list(dict.fromkeys(remove))
         added = {entry.path: entry for entry in add if entry.path not in gone}
         for entry in added.values():
-            if entry.path not in self.entries:
+            known = self.entries.get(entry.path)
+            if known is None or known.layer != entry.layer:
                 self._plan(entry)
             self.entries[entry.path] = entry
         for path in gone:

@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("names", "timerange", "urls"),
     ("model",),
+    ("validation",),
     ("config.*",),  # reads the environment and a file, when it is asked to
     ("planning",),  # decides, without I/O
     ("stores", "stores.base"),  # the narrow waist

@@ -19,7 +19,7 @@ from fix_redis import GivenServer, RedisPool, RedisServer, Source, redis_params
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gigapi_metadata.model import check_entry
+from gigapi_metadata.validation import check_entry
 
 NewServer = Callable[..., RedisServer]
 

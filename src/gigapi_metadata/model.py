@@ -4,7 +4,7 @@ Plain and immutable (msgspec structs): no I/O, no knowledge of stores. All times
 since the epoch unless a name ends in `_s` or `_sec` (seconds).
 
 Building a value checks nothing, so that whatever a foreign writer left behind can be read;
-`check_entry` is what every write goes through.
+validation.py is what every write goes through.
 """
 
 from __future__ import annotations
@@ -12,28 +12,36 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
-from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName
-from gigapi_metadata.names import check_name, check_path, check_writer
-from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
+from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.names import check_name
+from gigapi_metadata.timerange import INT64_MAX
 from gigapi_metadata.urls import hide
 
 Stats = dict[str, Any]
 """Column name -> value: whatever JSON can hold."""
 
-_UINT64_MAX = 2**64 - 1
-_MAX_DEPTH = 16  # of lists and dicts within one statistic
+DOCUMENT_NAMES = {
+    "min_time": "str_min_time",
+    "max_time": "str_max_time",
+    "chunk_time": "str_chunk_time",
+    "min_data": "min",
+    "max_data": "max",
+}
+"""What an entry's fields are called in GigAPI's documents, where that differs."""
 
 
-class IndexEntry(msgspec.Struct, frozen=True, dict=False):
+class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=DOCUMENT_NAMES):
     """The record of one data file.
 
     `path` is relative to the table's data folder; `min_time`/`max_time` are the file's own time
     bounds, inclusive; `chunk_time` is when its data arrived and starts its layer's clock.
+
+    To msgspec its fields are named as in GigAPI's documents, so that those are decoded into entries
+    directly (`msgspec.structs.asdict` has the names below).
     """
 
     database: str
@@ -209,121 +217,6 @@ class QueuedPlan(msgspec.Struct, frozen=True):
     error: str = ""
     path_to: str = ""
     layer_to: str = ""
-
-
-def check_entry(entry: IndexEntry, database: str, table: str) -> IndexEntry:
-    """`entry` itself if it may be written to `database`.`table`. Pure.
-
-    Raises:
-        InvalidEntry: naming the entry, the field and the rule that it breaks.
-    """
-    if not isinstance(entry, IndexEntry):
-        raise InvalidEntry(f"an entry must be an IndexEntry, not {type(entry).__name__}")
-    try:
-        check_path(entry.path)
-        check_writer(entry.writer_id)
-        if entry.layer != "":
-            check_name("layer", entry.layer)
-    except InvalidName as fault:
-        raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
-    if entry.database != database or entry.table != table:
-        raise _invalid(
-            entry,
-            f"it belongs to {entry.database!r}.{entry.table!r}, "
-            f"this index is of {database!r}.{table!r}",
-        )
-    _check_numbers(entry)
-    if entry.min_data is not None:
-        _check_stats(entry, "min", entry.min_data)
-    if entry.max_data is not None:
-        _check_stats(entry, "max", entry.max_data)
-    return entry
-
-
-def _check_numbers(entry: IndexEntry) -> None:
-    size, rows, chunk_time = entry.size_bytes, entry.row_count, entry.chunk_time
-    min_time, max_time = entry.min_time, entry.max_time
-    if (
-        type(size) is type(rows) is type(chunk_time) is type(min_time) is type(max_time) is int
-        and 0 <= size <= INT64_MAX
-        and 0 <= rows <= INT64_MAX
-        and INT64_MIN <= chunk_time <= INT64_MAX
-        and INT64_MIN <= min_time <= max_time <= INT64_MAX
-    ):
-        return
-    for field in ("size_bytes", "row_count", "min_time", "max_time", "chunk_time"):
-        value = getattr(entry, field)
-        if type(value) is not int:
-            raise _invalid(entry, f"{field} must be an int, not {type(value).__name__}")
-        if value < 0 and field in ("size_bytes", "row_count"):
-            raise _invalid(entry, f"{field} {value} is negative")
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise _invalid(entry, f"{field} {value} does not fit 64 bits")
-    raise _invalid(entry, f"min_time {min_time} is after max_time {max_time}")
-
-
-def _invalid(entry: IndexEntry, fault: str) -> InvalidEntry:
-    return InvalidEntry(f"entry {entry.path!r}: {fault}")
-
-
-def _check_stats(entry: IndexEntry, which: str, stats: Stats) -> None:
-    if not isinstance(stats, dict):
-        raise _invalid(entry, f"{which} must be a dict or None")
-    for column, value in stats.items():
-        kind = type(value)
-        if (
-            type(column) is str
-            and column.isascii()
-            and (
-                (kind is float and isfinite(value))
-                or (kind is int and INT64_MIN <= value <= INT64_MAX)
-                or (kind is str and value.isascii())
-            )
-        ):
-            continue  # what nearly all are
-        fault = _key_fault(column) or _value_fault(value)
-        if fault:
-            raise _invalid(entry, f"{which}[{column!r}] {fault}")
-
-
-def _key_fault(key: Any) -> str:
-    return _value_fault(key) if type(key) is str else "is no column name: that is a string"
-
-
-def _value_fault(value: Any, depth: int = 0) -> str:
-    """What is wrong with a statistic: JSON must hold it, and every reader read the same."""
-    kind = type(value)
-    if kind is dict or kind is list:
-        return _nested_fault(value, depth + 1)
-    if kind is str:
-        fault = "" if value.isascii() or _is_unicode(value) else "is not valid Unicode text"
-    elif kind is float:
-        fault = "" if isfinite(value) else f"is {value}; leave the column out"
-    elif kind is int:
-        fault = "" if INT64_MIN <= value <= _UINT64_MAX else f"{value} does not fit 64 bits"
-    elif value is None or kind is bool:
-        fault = ""
-    else:
-        fault = f"is a {kind.__name__}; use None, bool, int, float, str, lists or dicts"
-    return fault
-
-
-def _nested_fault(value: dict[Any, Any] | list[Any], depth: int) -> str:
-    if depth > _MAX_DEPTH:
-        return f"is nested more than {_MAX_DEPTH} levels deep"
-    if isinstance(value, dict):
-        keys = (_key_fault(key) for key in value)
-        parts = (_value_fault(part, depth) for part in value.values())
-        return next(filter(None, (*keys, *parts)), "")
-    return next(filter(None, (_value_fault(part, depth) for part in value)), "")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def merge_configurations(

@@ -7,12 +7,14 @@ mean something there are refused rather than escaped (FORMAT: "Where the Go engi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from gigapi_metadata.errors import InvalidName
 
-_NAME = re.compile(r"[^:*?\[\]/\\\x00-\x1f\x7f-\x9f]+")
-_SEGMENT = re.compile(r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+")
+# Compiled when first used: a command line may have no use for them.
+_NAME = r"[^:*?\[\]/\\\x00-\x1f\x7f-\x9f]+"
+_SEGMENT = r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+"
 
 GIGAPI_MIN_FOLDER = 5
 """A first or second folder shorter than this crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -34,7 +36,7 @@ def check_name(kind: str, name: str) -> str:
 def _checked_name(kind: str, name: str) -> str:
     if not name:
         raise InvalidName(f"{kind} name is empty")
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise InvalidName(
             rf"{kind} name {name!r} holds one of : * ? [ ] / \ or a control character; "
             "none of these may be in a name"
@@ -43,6 +45,10 @@ def _checked_name(kind: str, name: str) -> str:
         raise InvalidName(f"{kind} name {name!r} means a folder, it can't name a {kind}")
     _check_text(f"{kind} name", name)
     return name
+
+
+_PLAIN = bytes(set(range(0x20, 0x7F)) - {ord("\\")})
+"""What paths are made of nearly always: printable ASCII but for the backslash."""
 
 
 def check_writer(name: str) -> str:
@@ -69,10 +75,22 @@ def check_path(path: str) -> str:
         and path[-1] != "/"
     ):
         return path  # what nearly all are, without a regular expression
-    if not all(map(_SEGMENT.fullmatch, path.split("/"))):
+    if not all(re.fullmatch(_SEGMENT, segment) for segment in path.split("/")):
         raise InvalidName(f"path {path!r} {_path_fault(path)}")
     _check_text("path", path)
     return path
+
+
+def are_plain_paths(paths: Sequence[str]) -> bool:
+    """Whether `check_path` surely takes all of them: looks at all at once. False says nothing."""
+    # What must not stand at either end of a path is the same as what must not stand beside a '/'.
+    text = "/".join(("", *paths, ""))
+    return (
+        text.isascii()
+        and not text.encode().translate(None, _PLAIN)
+        and "//" not in text
+        and "/." not in text
+    )
 
 
 def _path_fault(path: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from gigapi_metadata.errors import InvalidEntry, MissingExtra
-from gigapi_metadata.model import IndexEntry, check_entry
+from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.parquet_footer import DATE, INT96, Column, Footer, FooterError, parse_footer
 from gigapi_metadata.parquet_stats import (
     DAY_NS,
@@ -27,6 +27,7 @@ from gigapi_metadata.parquet_stats import (
     time_unit_ns,
 )
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
+from gigapi_metadata.validation import check_entry
 
 TIME_COLUMNS = ("__timestamp", "time", "timestamp", "ts")
 """The time column is the first of these that a file has, unless one is named."""

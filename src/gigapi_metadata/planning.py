@@ -1,8 +1,9 @@
 """The rules of what happens to a file after it is added (FORMAT, "What adding a file does").
 
 Pure functions over plain values; whoever needs the time passes it as `now_s`. The stores call these
-and do the writing; Redis packs merge plans in Lua (`stores/redis/lua/commit.lua`), by the same rule
-as `pack` here, and the contract suite holds the two together.
+and do the writing; Redis packs merge plans in Lua (`stores/redis/lua/commit.lua`), and SQLite a
+single file in a trigger (`stores/sqlite/schema.sql`), by the same rule as `pack` here, and the
+contract suite holds them together.
 """
 
 from __future__ import annotations

@@ -16,9 +16,8 @@ HIDDEN = "***"
 """What stands where a secret was."""
 
 _PATHS = ("file", "json", "sqlite")  # what follows is a path, and an @ in it an ordinary character
-_SECRET_OPTION = re.compile(
-    r"pass|pwd|secret|token|credential|signature|(access|account|api|auth)[_-]?key|^key$",
-    re.IGNORECASE,
+_SECRET_OPTION = (
+    "(?i)pass|pwd|secret|token|credential|signature|(access|account|api|auth)[_-]?key|^key$"
 )
 
 
@@ -46,7 +45,7 @@ def hide(url: str) -> str:
 
 def _hide_option(option: str) -> str:
     name, equals, _ = option.partition("=")
-    return f"{name}={HIDDEN}" if equals and _SECRET_OPTION.search(name) else option
+    return f"{name}={HIDDEN}" if equals and re.search(_SECRET_OPTION, name) else option
 
 
 def has_credentials(url: str) -> bool:

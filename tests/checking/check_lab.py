@@ -33,6 +33,7 @@ from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import QueuedPlan
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.stores.repairing import StoredEntry
+from gigapi_metadata.stores.sqlite.rows import split_path
 
 DAY = "date=2024-01-15"
 BASE_NS = 1_705_276_800_000_000_000
@@ -157,7 +158,7 @@ class Lake:
         if self.kind == "redis":
             assert self.client.hdel(f"files:db:t:{DAY}", entry.path) == 1
         elif self.kind == "sqlite":
-            self.sql("DELETE FROM files WHERE path = ?", entry.path)
+            self.sql("DELETE FROM files WHERE dir = ? AND name = ?", *split_path(entry.path))
         else:
             file = self.document(entry.path)
             content = json.loads(file.read_bytes())
@@ -169,7 +170,8 @@ class Lake:
         if self.kind == "redis":
             self.client.hset(f"files:db:t:{DAY}", entry.path, '{"layer":"hot","pa')
         elif self.kind == "sqlite":
-            self.sql("UPDATE files SET min_data = '{\"v\":' WHERE path = ?", entry.path)
+            at = "WHERE dir = ? AND name = ?"
+            self.sql(f"UPDATE files SET min_data = '{{\"v\":' {at}", *split_path(entry.path))
         else:
             file = self.document(entry.path)
             content = json.loads(file.read_bytes())

@@ -1,4 +1,4 @@
-"""`check` and `rebuild` as a user calls them."""
+"""`check`, `rebuild` and `reindex` as a user calls them."""
 
 from __future__ import annotations
 
@@ -131,3 +131,28 @@ def test_rebuilding(lake: Lake, cli: Cli) -> None:
     assert cli("rebuild", "nowhere.t").code == 3
     (lake.file(entries[0].path).parent / "bad.parquet").write_bytes(b"x")
     assert cli("rebuild", "--force").code == 1
+
+
+def test_reindex(lake: Lake, cli: Cli) -> None:
+    entries = lake.fill()
+    assert cli("reindex", "db.other").code == 3
+    has_index = lake.kind == "redis"
+    if has_index:
+        path = entries[0].path
+        dir, _, name = path.rpartition("/")
+        cell = f"gigapi-metadata:cell:db:t:0:{dir}"
+        content = lake.client.get(cell)
+        lake.client.set(cell, content.replace(name.encode(), b"g" + name[1:].encode()))
+        result = cli("check", "db.t")
+        assert result.code == 1
+        assert f"{path} is not listed" in result.out
+    result = cli("reindex", "db.t")
+    assert (result.code, result.out) == (0, "")
+    assert ("made anew" if has_index else "nothing to do") in result.err
+    assert cli("reindex", "db.t", "--json").json == {
+        "database": "db",
+        "table": "t",
+        "reindexed": has_index,
+    }
+    assert cli("check", "db.t").code == 0
+    assert lake.index.query(after=1) == entries

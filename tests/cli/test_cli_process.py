@@ -16,6 +16,7 @@ import pytest
 from conftest import Cli, write_lake
 
 from gigapi_metadata import connect
+from gigapi_metadata.cli import app
 
 PROGRAM = [sys.executable, "-m", "gigapi_metadata"]
 
@@ -64,6 +65,27 @@ def test_nothing_heavy_is_loaded(lake: list[str], words: list[str]) -> None:
     )
     assert done.stderr == "0\n"
     assert done.stdout
+
+
+def test_a_command_loads_no_other(lake: list[str]) -> None:
+    program = (
+        "import sys; from gigapi_metadata.cli import main; main(['files', 'db.t', '--paths']); "
+        "modules = {'copy', 'demo', 'entries', 'listing', 'plans', 'scan', 'worker'}; "
+        "loaded = modules & {name.rpartition('.')[2] for name in sys.modules if '.cli.' in name}; "
+        "print(*loaded, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "\n"
+    assert done.stdout
+
+
+def test_every_command_is_known_by_its_module() -> None:
+    commands = app.parser().commands.choices
+    assert list(commands) == list(app._MODULES)
+    for name, command in commands.items():
+        assert command.get_default("run").__module__ == f"gigapi_metadata.cli.{app._MODULES[name]}"
 
 
 def test_exit_codes_and_streams(lake: list[str]) -> None:

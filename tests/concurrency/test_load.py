@@ -129,7 +129,7 @@ def check(url: str, committed: list[Any], leased: list[Any], seed: int) -> dict[
 def counts(url: str) -> dict[str, int]:
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db:
-            return dict(db.execute("SELECT dir, files FROM folders"))
+            return dict(db.execute("SELECT dir, count(*) FROM files GROUP BY dir"))
     with redis.Redis.from_url(url) as client:
         return {dir.decode(): int(n) for dir, n in client.hgetall("folders:db:t").items()}
 

@@ -185,6 +185,39 @@ def test_adding_again_replaces_the_entry_and_plans_nothing_anew(
     assert index.paths() == [], "each file was counted once"
 
 
+def test_adding_again_in_another_layer_plans_the_file_there(
+    open_index: OpenIndex, backend: Backend
+) -> None:
+    index = open_index(layers=HOT, merge_configurations=[[10, 1000, 1]])
+    index.batch([entry(n, layer="hot") for n in (1, 2)])
+    index.batch([entry(1, layer="cold"), entry(2, layer="hot")])
+    assert index.get_all() == [entry(1, layer="cold"), entry(2, layer="hot")]
+    both, one = [path_of(1), path_of(2)], [path_of(1)]
+    assert [(p.layer, p.paths) for p in index.plans()] == [("cold", one), ("hot", both)]
+    backend.advance(10)
+    assert index.get_merge_plan("", "cold", 1).paths_from == one
+    assert index.get_merge_plan("", "hot", 1).paths_from == [path_of(2)]
+    index.batch(None, both)
+    assert index.paths() == [], "each file was counted once"
+    drops = [(p.layer, p.paths) for p in index.plans() if p.kind == "drop"]
+    assert drops == [("cold", one), ("hot", [path_of(2)])]
+
+
+def test_a_file_that_comes_back_to_its_layer_is_merged_once(
+    open_index: OpenIndex, backend: Backend
+) -> None:
+    index = open_index(layers=HOT, merge_configurations=[[10, 1000, 1]])
+    for layer in ("hot", "cold", "hot"):
+        index.batch([entry(1, layer=layer)])
+    backend.advance(10)
+    plan = index.get_merge_plan("", "hot", 1)
+    assert plan.paths_from == [path_of(1)]
+    index.complete_merge(plan, entry(path=plan.path_to, layer="hot"))
+    assert index.get_merge_plan("", "hot", 1) is None
+    assert index.get_merge_plan("", "cold", 1) is None
+    assert [each.path for each in index.get_all()] == [plan.path_to]
+
+
 def test_a_path_given_twice_is_added_once_as_given_last(open_index: OpenIndex) -> None:
     index = open_index()
     index.batch([entry(1, row_count=1), entry(2), entry(1, row_count=3)])

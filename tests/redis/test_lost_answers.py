@@ -231,7 +231,7 @@ def test_a_write_made_late_by_a_server_that_hung_is_made_once(new_redis_server: 
 def test_a_slot_whose_write_failed_is_not_used_again(server: RedisServer) -> None:
     """A lost request may still arrive, and would overwrite the receipt of the slot's next write."""
     with RedisIndex(server.url(), "db", "t") as index:
-        receipts = index.connection.receipts
+        receipts = index.connection.session.receipts
         with pytest.raises(KeyboardInterrupt), receipts.slot() as (client, abandoned, _):
             raise KeyboardInterrupt
         with receipts.slot() as (same_client, slot, _):

@@ -207,6 +207,18 @@ def test_a_catalog_of_a_newer_version_is_refused(file: Path) -> None:
     assert pragma(file, "user_version") == newer
 
 
+def test_a_catalog_of_an_earlier_layout_is_refused(file: Path) -> None:
+    with SQLiteIndex(file, "db", "t") as index:
+        index.batch([entry(1)])
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 1")
+    before = file.read_bytes()
+    for call in [*reads(file), lambda: SQLiteIndex(file, "db", "t").batch([entry(2)])]:
+        with pytest.raises(InvalidConfiguration, match=r"earlier.*layout 1.*export"):
+            call()
+    assert file.read_bytes() == before
+
+
 def test_the_layout_is_pinned_to_its_version() -> None:
     """Change the layout, and files made before need an upgrade: then raise SCHEMA_VERSION."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
@@ -215,13 +227,7 @@ def test_the_layout_is_pinned_to_its_version() -> None:
             name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")]
             for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
-    assert sqlite_connection.SCHEMA_VERSION == 1
-    assert set(tables) == {"tables", "files", "folders", "plans", "plan_files", "ended", "kv"}
-    assert tables["files"][:6] == [
-        "table_id",
-        "path",
-        "size_bytes",
-        "min_time",
-        "max_time",
-        "layer",
-    ]
+    assert sqlite_connection.SCHEMA_VERSION == 2
+    assert set(tables) == {"tables", "files", "plans", "plan_files", "ended", "kv"}
+    assert tables["files"][:6] == ["table_id", "span", "min_time", "dir", "name", "max_time"]
+    assert tables["plan_files"] == ["plan", "position", "name", "total_bytes"]

@@ -93,7 +93,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_batches(
 
 
 def whole_batches(file: Path, when: str) -> list[int]:
-    """The batches that are there; none in parts, and all that is counted beside them agrees."""
+    """The batches that are there; none in parts, and all that is kept beside them agrees."""
     with SQLiteIndex(file, "db", "t") as index:
         found = index.get_all()
         numbers = [int(each.path.rpartition("/file")[2].split(".")[0]) for each in found]
@@ -107,8 +107,8 @@ def whole_batches(file: Path, when: str) -> list[int]:
     if found:
         with closing(sqlite3.connect(file)) as db:
             assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            (counted,) = db.execute("SELECT sum(files) FROM folders").fetchone()
-            assert counted == len(found), f"{when}: the folders are miscounted"
+            (counted,) = db.execute("SELECT count(*) FROM files INDEXED BY files_path").fetchone()
+            assert counted == len(found), f"{when}: the two orders of files differ"
     return sorted(batches)
 
 

@@ -170,7 +170,6 @@ class TestBigRemovals:
         connection._idle[0].set_trace_callback(statements.append)
         index.batch((), [f"d/{number}.1.parquet" for number in range(200)])
         assert sum("max(position)" in each for each in statements) == 1
-        assert sum("UPDATE folders" in each for each in statements) == 1
 
 
 @pytest.mark.parametrize("others", [False, True], ids=["no file", "another table"])

@@ -15,9 +15,10 @@ import msgspec
 from gigapi_metadata.copying import ndjson, opened
 from gigapi_metadata.errors import MetadataError
 from gigapi_metadata.index.repairs import TableRepairs
-from gigapi_metadata.model import IndexEntry, QueuedPlan, check_entry
+from gigapi_metadata.model import IndexEntry, QueuedPlan
 from gigapi_metadata.planning import check_queued
 from gigapi_metadata.stores.repairing import StoredEntry, StoredPlan
+from gigapi_metadata.validation import check_entry
 
 _encode = msgspec.json.Encoder().encode_lines
 

@@ -20,10 +20,10 @@ from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import CorruptState, InvalidEntry, MetadataError
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.model import check_entry
 from gigapi_metadata.names import check_path, day_of, dir_of, iteration_of
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
+from gigapi_metadata.validation import check_entry
 
 Tell = Callable[[int], None]
 

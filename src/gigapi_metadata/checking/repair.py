@@ -88,9 +88,7 @@ class _Repair:
         places = sorted({mend.place for mend in _of(mends, Recount)})
         self._raw.recount(places)
         self._done |= {id(mend) for mend in _of(mends, Recount)}
-        if _of(mends, Reindex) or any(
-            id(mend) in self._done for mend in mends if isinstance(mend, EntryRepair | Reread)
-        ):
+        if _of(mends, Reindex):
             self._raw.reindex()
         self._done |= {id(mend) for mend in _of(mends, Reindex)}
         for mend in _of(mends, Quarantine):

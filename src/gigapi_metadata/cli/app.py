@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from gigapi_metadata.cli import (
-    check,
-    config,
-    copy,
-    demo,
-    entries,
-    files,
-    listing,
-    plans,
-    rebuild,
-    scan,
-    worker,
-)
 from gigapi_metadata.cli.errors import (
     DONE,
     FAILED,
@@ -34,6 +23,9 @@ from gigapi_metadata.cli.errors import (
 from gigapi_metadata.cli.options import Parser, add_global, check_options, joined
 from gigapi_metadata.cli.output import PROGRAM, note
 
+if TYPE_CHECKING:
+    import argparse
+
 TRACEBACK_VARIABLE = "GIGAPI_METADATA_TRACEBACK"
 
 _DESCRIPTION = """\
@@ -41,9 +33,33 @@ The catalog of a time-series data lake: which Parquet files there are, what time
 to be merged, moved and deleted.
 """
 
+# Which module has which command, in the order of --help. Most commands end in less time than it
+# takes to load all modules.
+_MODULES = {
+    "scan": "scan",
+    "files": "files",
+    "databases": "listing",
+    "tables": "listing",
+    "paths": "listing",
+    "show": "entries",
+    "rm": "entries",
+    "plans": "plans",
+    "worker": "worker",
+    "compact": "worker",
+    "retry": "worker",
+    "copy": "copy",
+    "export": "copy",
+    "import": "copy",
+    "check": "check",
+    "rebuild": "rebuild",
+    "reindex": "reindex",
+    "config": "config",
+    "demo": "demo",
+}
 
-def parser() -> Parser:
-    """The parser of every command."""
+
+def parser(words: Container[str] = _MODULES) -> Parser:
+    """The parser of the commands that stand among `words`; of all, without."""
     import argparse
 
     top = Parser(
@@ -55,20 +71,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="print the version and leave")
     add_global(top, within_command=False)
     top.commands = commands = top.add_subparsers(metavar="COMMAND", dest="command")
-    for module in (
-        scan,
-        files,
-        listing,
-        entries,
-        plans,
-        worker,
-        copy,
-        check,
-        rebuild,
-        config,
-        demo,
-    ):
-        module.add(commands)
+    for module in dict.fromkeys(_MODULES[command] for command in _MODULES if command in words):
+        import_module(f"{__package__}.{module}").add(commands)
     for command in commands.choices.values():
         add_global(command, within_command=True)
     return top
@@ -109,10 +113,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> int:
-    top = parser()
     try:
-        check_options(top, words)
-        args = top.parse_args(joined(words))
+        args = _parsed(words)
     except SystemExit as end:  # after --help
         return end.code if isinstance(end.code, int) else FAILED
     if args.version:
@@ -124,6 +126,20 @@ def _command(words: list[str]) -> int:
         raise WrongUsage(f"name a command; see {PROGRAM} --help")
     code: int = args.run(args)
     return code
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The arguments. What the parser of one command refuses, or explains, is left to that of all,
+    which knows what else may be meant."""
+    if not {"-h", "--help"}.intersection(words):
+        with suppress(WrongUsage):
+            return _parsed_by(parser(words), words)
+    return _parsed_by(parser(), words)
+
+
+def _parsed_by(top: Parser, words: list[str]) -> argparse.Namespace:
+    check_options(top, words)
+    return top.parse_args(joined(words))
 
 
 def _explained(fault: Exception, shows_traceback: bool) -> str:

@@ -30,14 +30,15 @@ _UNITS_NS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_PART = re.compile(r"(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(" + "|".join(_UNITS_NS) + ")")
+# Compiled when first used, which is seldom.
+_PART = r"(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(" + "|".join(_UNITS_NS) + ")"
 _LONGEST = 100  # characters of a duration or size; no sensible one is longer
 _UNITS_BYTES: dict[str, int] = {"": 1, "B": 1} | {
     f"{prefix}{unit}": base ** (power + 1)
     for power, prefix in enumerate("KMGTP")
     for unit, base in (("B", 1000), ("IB", 1024))
 }
-_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))? ?([A-Za-z]*)")
+_SIZE = r"([0-9]+)(?:\.([0-9]+))? ?([A-Za-z]*)"
 _TRUTH = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 
 
@@ -150,7 +151,7 @@ def parse_duration(text: str) -> int:
     scale: int = 10**_LONGEST
     total = position = 0
     while position < len(rest):
-        part = _PART.match(rest, position)
+        part = re.compile(_PART).match(rest, position)
         if part is None:
             raise refused
         digits, fraction = part[1] or "", part[2] or part[3] or ""
@@ -174,7 +175,7 @@ def parse_size(text: str) -> int:
     Raises:
         InvalidConfiguration: it is no size, no whole number of bytes, or needs more than 63 bits.
     """
-    match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+    match = re.fullmatch(_SIZE, text.strip()) if len(text) <= _LONGEST else None
     unit = _UNITS_BYTES.get(match[3].upper()) if match else None
     if match is None or unit is None:
         raise InvalidConfiguration(f"size {text[:_LONGEST]!r} must be {SIZE_RULE}")

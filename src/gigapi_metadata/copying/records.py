@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gigapi_metadata.errors import InvalidEntry, MetadataError
-from gigapi_metadata.model import IndexEntry, QueuedPlan, check_entry
+from gigapi_metadata.model import IndexEntry, QueuedPlan
 from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import check_queued
+from gigapi_metadata.validation import check_entry
 
 
 class Record(NamedTuple):

@@ -13,9 +13,10 @@ from gigapi_metadata.copying.comparing import same
 from gigapi_metadata.copying.reading import days_of, entries_of
 from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.model import IndexEntry, QueuedPlan, check_entry
+from gigapi_metadata.model import IndexEntry, QueuedPlan
 from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.planning import check_queued
+from gigapi_metadata.validation import check_entry
 
 BATCH_SIZE = 5000
 """How many entries are written at a time."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from gigapi_metadata.index.base import AsyncConnectionT, AsyncShell, TableShell, query_options
+from gigapi_metadata.index.arrow import as_table
+from gigapi_metadata.index.base import (
+    STREAM_SIZE,
+    AsyncConnectionT,
+    AsyncShell,
+    TableShell,
+    query_options,
+)
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -17,7 +25,14 @@ from gigapi_metadata.model import (
     QueryOptions,
     QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store
+from gigapi_metadata.stores.base import QueueRef, Store, aparts
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import pyarrow
+
+    from gigapi_metadata.index.groups_aio import TaskCommitter
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
@@ -28,6 +43,13 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
     def __init__(self, connection: AsyncConnectionT, owned: bool, verbs: TableVerbs) -> None:
         super().__init__(connection, owned)
         self._verbs = verbs
+        self._committer: TaskCommitter | None = None
+
+    async def close(self) -> None:
+        """See `Index.close`."""
+        if self._committer is not None:
+            await self._committer.close()
+        await super().close()
 
     async def batch(
         self,
@@ -36,6 +58,21 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
     ) -> int:
         """See `Index.batch`."""
         return await self._run(self._verbs.batch(add_entries, rm_entries))
+
+    def submit(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None = None,
+    ) -> asyncio.Future[int]:
+        """See `Index.submit`. To be awaited; giving that up does not undo the change."""
+        return self._commits().submit(add_entries, rm_entries)
+
+    def _commits(self) -> TaskCommitter:
+        if self._committer is None:
+            from gigapi_metadata.index.groups_aio import TaskCommitter  # costs a command line 10 ms
+
+            self._committer = TaskCommitter(self._verbs, self._run)
+        return self._committer
 
     async def get(self, path: str, layer: str | None = None) -> IndexEntry | None:
         """See `Index.get`."""
@@ -55,6 +92,40 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         options = query_options(options, after, before, folder, iteration)
         return await self._run(self._verbs.query(options, layer))
 
+    async def iter_query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        size: int = STREAM_SIZE,
+    ) -> AsyncIterator[IndexEntry]:
+        """See `Index.iter_query`. Left before its end, it is closed with `aclose()`."""
+        options = query_options(options, after, before, folder, iteration)
+        steps = self._verbs.stream(options, layer, size)
+        async with aclosing(aparts(steps, self.connection.perform)) as found:
+            async for part in found:
+                for entry in part:
+                    yield entry
+
+    async def query_arrow(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> pyarrow.Table:
+        """See `Index.query_arrow`."""
+        options = query_options(options, after, before, folder, iteration)
+        columns = await self._run(self._verbs.columns(options, layer))
+        return as_table(self._verbs.ref, columns)
+
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""
         return await self._run(self._verbs.query(QueryOptions(), None))
@@ -69,6 +140,21 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         """See `Index.get_merge_plan`."""
         queue = QueueRef("merge", layer, writer_id, iteration)
         return cast("MergePlan | None", await self._run(self._verbs.lease(queue, lease_s)))
+
+    async def get_merge_plans(
+        self,
+        writer_id: str,
+        layer: str,
+        iteration: int,
+        *,
+        limit: int,
+        lease_s: int | None = None,
+    ) -> list[MergePlan]:
+        """See `Index.get_merge_plans`."""
+        queue = QueueRef("merge", layer, writer_id, iteration)
+        return cast(
+            "list[MergePlan]", await self._run(self._verbs.lease_several(queue, lease_s, limit))
+        )
 
     async def end_merge(self, plan: MergePlan) -> None:
         """See `Index.end_merge`."""

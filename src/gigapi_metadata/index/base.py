@@ -20,6 +20,9 @@ from gigapi_metadata.stores.base import Steps, Store, arun, run
 
 T = TypeVar("T")
 
+STREAM_SIZE = 1000
+"""How many entries a streaming query reads at a time."""
+
 MergeRows = Sequence[MergeConfiguration | Sequence[int]]
 
 

@@ -10,6 +10,7 @@ from gigapi_metadata.index.sync import DBIndex, Index, KVStore
 from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
+from gigapi_metadata.stores.redis.reading import mend
 from gigapi_metadata.stores.redis.store import RedisStore
 
 
@@ -24,6 +25,14 @@ def _async_connection(url: str | AsyncRedisConnection) -> tuple[AsyncRedisConnec
     return AsyncRedisConnection(url), True
 
 
+def _store(
+    connection: RedisConnection | AsyncRedisConnection, shared: bool | None = None
+) -> RedisStore:
+    return RedisStore(
+        connection.session, shared=connection.shared if shared is None else bool(shared)
+    )
+
+
 class RedisIndex(Index[RedisConnection]):
     """A table of the catalog on a Redis or Valkey server, in GigAPI's format.
 
@@ -33,6 +42,8 @@ class RedisIndex(Index[RedisConnection]):
     merge_configurations: rows of (timeout_sec, max_size, iteration); [] plans no merges.
     lease_s: for how many seconds plans are handed out.
     drop_grace_s: how many seconds a removed file stays for readers that have listed it.
+    shared: others than this package write to the table all the time, so that queries do without
+        the time index (docs/time-index.md); None: as the URL says (`?shared=1`).
     """
 
     def __init__(
@@ -45,13 +56,20 @@ class RedisIndex(Index[RedisConnection]):
         *,
         lease_s: int = DEFAULT_LEASE_S,
         drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+        shared: bool | None = None,
     ) -> None:
         connection, owned = _connection(url)
-        store = RedisStore(connection.receipts)
+        store = _store(connection, shared)
         verbs = table_verbs(
             store, database, table, layers, merge_configurations, lease_s, drop_grace_s
         )
         super().__init__(connection, owned, verbs)
+
+    def reindex(self) -> None:
+        """Make the index that queries by time use anew, from what is stored. Needed only where
+        somebody has changed its keys, or entries, by hand. Safe at any time, in steps of some
+        20,000 files: queries beside it find what they otherwise find, and new files are kept."""
+        self._run(mend(self._verbs.ref, anew=True))
 
 
 class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
@@ -67,13 +85,18 @@ class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
         *,
         lease_s: int = DEFAULT_LEASE_S,
         drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+        shared: bool | None = None,
     ) -> None:
         connection, owned = _async_connection(url)
-        store = RedisStore(connection.receipts)
+        store = _store(connection, shared)
         verbs = table_verbs(
             store, database, table, layers, merge_configurations, lease_s, drop_grace_s
         )
         super().__init__(connection, owned, verbs)
+
+    async def reindex(self) -> None:
+        """See `RedisIndex.reindex`."""
+        await self._run(mend(self._verbs.ref, anew=True))
 
 
 class RedisDBIndex(DBIndex[RedisConnection]):
@@ -81,7 +104,7 @@ class RedisDBIndex(DBIndex[RedisConnection]):
 
     def __init__(self, url: str | RedisConnection) -> None:
         connection, owned = _connection(url)
-        super().__init__(connection, owned, RedisStore(connection.receipts))
+        super().__init__(connection, owned, _store(connection))
 
 
 class AsyncRedisDBIndex(AsyncDBIndex[AsyncRedisConnection]):
@@ -89,7 +112,7 @@ class AsyncRedisDBIndex(AsyncDBIndex[AsyncRedisConnection]):
 
     def __init__(self, url: str | AsyncRedisConnection) -> None:
         connection, owned = _async_connection(url)
-        super().__init__(connection, owned, RedisStore(connection.receipts))
+        super().__init__(connection, owned, _store(connection))
 
 
 class RedisKVStore(KVStore[RedisConnection]):
@@ -97,7 +120,7 @@ class RedisKVStore(KVStore[RedisConnection]):
 
     def __init__(self, url: str | RedisConnection) -> None:
         connection, owned = _connection(url)
-        super().__init__(connection, owned, RedisStore(connection.receipts))
+        super().__init__(connection, owned, _store(connection))
 
 
 class AsyncRedisKVStore(AsyncKVStore[AsyncRedisConnection]):
@@ -105,7 +128,7 @@ class AsyncRedisKVStore(AsyncKVStore[AsyncRedisConnection]):
 
     def __init__(self, url: str | AsyncRedisConnection) -> None:
         connection, owned = _async_connection(url)
-        super().__init__(connection, owned, RedisStore(connection.receipts))
+        super().__init__(connection, owned, _store(connection))
 
 
 BLOCKING = Family(RedisConnection, RedisIndex, RedisDBIndex, RedisKVStore)

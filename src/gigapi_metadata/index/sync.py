@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TypeVar, cast
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from gigapi_metadata.index.base import ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.arrow import as_table
+from gigapi_metadata.index.base import STREAM_SIZE, ConnectionT, Shell, TableShell, query_options
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -17,7 +19,16 @@ from gigapi_metadata.model import (
     QueryOptions,
     QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store
+from gigapi_metadata.stores.base import QueueRef, Store, parts
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import pyarrow
+
+    from gigapi_metadata.index.groups import ThreadCommitter
+
+_starting = Lock()
 
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
@@ -32,6 +43,14 @@ class Index(TableShell, Shell[ConnectionT]):
     def __init__(self, connection: ConnectionT, owned: bool, verbs: TableVerbs) -> None:
         super().__init__(connection, owned)
         self._verbs = verbs
+        self._committer: ThreadCommitter | None = None
+
+    def close(self) -> None:
+        """Wait for what was submitted, and close the connections if they were made for this object.
+        May be called again."""
+        if self._committer is not None:
+            self._committer.close()
+        super().close()
 
     def batch(
         self,
@@ -52,6 +71,26 @@ class Index(TableShell, Shell[ConnectionT]):
             UnknownLayer: one of them is in a layer that this table does not have.
         """
         return self._run(self._verbs.batch(add_entries, rm_entries))
+
+    def submit(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None = None,
+    ) -> Future[int]:
+        """As `batch`, without waiting: small changes that several threads submit at a time are made
+        in one commit. Each is atomic and has its own outcome; those of one thread are made in
+        order. `result()` gives what `batch` would return or raise; `close` waits for all.
+        """
+        return self._commits().submit(add_entries, rm_entries)
+
+    def _commits(self) -> ThreadCommitter:
+        if self._committer is None:
+            from gigapi_metadata.index.groups import ThreadCommitter  # costs a command line 10 ms
+
+            with _starting:
+                if self._committer is None:
+                    self._committer = ThreadCommitter(self._verbs, self._run)
+        return self._committer
 
     def get(self, path: str, layer: str | None = None) -> IndexEntry | None:
         """The entry of `path`, if it is there and, when `layer` is given, in that layer."""
@@ -75,6 +114,48 @@ class Index(TableShell, Shell[ConnectionT]):
         options = query_options(options, after, before, folder, iteration)
         return self._run(self._verbs.query(options, layer))
 
+    def iter_query(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        size: int = STREAM_SIZE,
+    ) -> Iterator[IndexEntry]:
+        """As `query`, without holding all that is found: `size` entries are read at a time.
+
+        On SQLite the entries are all of one moment; on Redis those of a day are, and what is added
+        after the first was given may or may not be among them. Closing the iterator ends the read.
+        """
+        options = query_options(options, after, before, folder, iteration)
+        steps = self._verbs.stream(options, layer, size)
+        for part in parts(steps, self.connection.perform):
+            yield from part
+
+    def query_arrow(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+    ) -> pyarrow.Table:
+        """As `query`, as a pyarrow.Table: a row per entry, with the columns database, table, path,
+        layer, writer_id, size_bytes, row_count, min_time, max_time, chunk_time (nanoseconds), and
+        min and max as JSON texts. No entry is made on the way.
+
+        Raises:
+            MissingExtra: pyarrow is not installed.
+        """
+        options = query_options(options, after, before, folder, iteration)
+        columns = self._run(self._verbs.columns(options, layer))
+        return as_table(self._verbs.ref, columns)
+
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""
         return self._run(self._verbs.query(QueryOptions(), None))
@@ -94,6 +175,20 @@ class Index(TableShell, Shell[ConnectionT]):
         """
         queue = QueueRef("merge", layer, writer_id, iteration)
         return cast("MergePlan | None", self._run(self._verbs.lease(queue, lease_s)))
+
+    def get_merge_plans(
+        self,
+        writer_id: str,
+        layer: str,
+        iteration: int,
+        *,
+        limit: int,
+        lease_s: int | None = None,
+    ) -> list[MergePlan]:
+        """As `get_merge_plan`, up to `limit` plans; on Redis in one call. Empty when nothing is
+        due."""
+        queue = QueueRef("merge", layer, writer_id, iteration)
+        return cast("list[MergePlan]", self._run(self._verbs.lease_several(queue, lease_s, limit)))
 
     def end_merge(self, plan: MergePlan) -> None:
         """End a merge whose result was registered with `batch`. `complete_merge` does both at once.

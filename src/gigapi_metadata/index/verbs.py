@@ -20,12 +20,21 @@ from gigapi_metadata.model import (
     Plan,
     QueryOptions,
     QueuedPlan,
-    check_entry,
 )
 from gigapi_metadata.names import check_name, check_path, check_writer
 from gigapi_metadata.planning import Rules, check_queued
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, Store, TableRef
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    QueueRef,
+    Selection,
+    Steps,
+    Store,
+    TableRef,
+    columns_of,
+)
 from gigapi_metadata.timerange import window
+from gigapi_metadata.validation import are_plain, check_entry
 
 _MAX_SECONDS = 10**10  # 317 years
 _NO_RULES = Rules((), ())
@@ -51,18 +60,22 @@ class TableVerbs:
         rm_entries: Iterable[IndexEntry | str] | None,
     ) -> Steps[int]:
         """See `Index.batch`."""
-        remove = self._removals(rm_entries)
-        add = {
-            entry.path: entry
-            for entry in self._entries("add_entries", add_entries)
-            if self._check(entry)
-        }
-        for path in remove:
-            add.pop(path, None)
-        if add or remove:
-            change = Change(list(add.values()), remove)
+        change = self.change(add_entries, rm_entries)
+        if change.add or change.remove:
             yield from self.store.commit(self.ref, change, self.rules)
         return 0
+
+    def change(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None,
+    ) -> Change:
+        """What `batch` does with these, checked. Pure."""
+        remove = self._removals(rm_entries)
+        add = {entry.path: entry for entry in self._checked(add_entries)}
+        for path in remove:
+            add.pop(path, None)
+        return Change(list(add.values()), remove)
 
     def get(self, path: str, layer: str | None) -> Steps[IndexEntry | None]:
         """See `Index.get`."""
@@ -73,6 +86,32 @@ class TableVerbs:
 
     def query(self, options: QueryOptions, layer: str | None) -> Steps[list[IndexEntry]]:
         """See `Index.query`."""
+        selection = self._selection(options, layer)
+        if selection is None:
+            return []
+        return (yield from self.store.select(self.ref, selection))
+
+    def columns(self, options: QueryOptions, layer: str | None) -> Steps[Columns]:
+        """See `Index.query_arrow`."""
+        selection = self._selection(options, layer)
+        if selection is None:
+            return columns_of([])
+        return (yield from self.store.columns(self.ref, selection))
+
+    def stream(self, options: QueryOptions, layer: str | None, size: int) -> Steps[None]:
+        """See `Index.iter_query`: Parts of `size` entries."""
+        if type(size) is not int or size < 1:
+            raise InvalidConfiguration(f"size must be 1 or more, not {size!r}")
+        selection = self._selection(options, layer)
+        if selection is not None:
+            yield from self.store.stream(self.ref, selection, size)
+
+    def _selection(self, options: QueryOptions, layer: str | None) -> Selection | None:
+        """What is asked for. None: nothing can match.
+
+        Raises:
+            InvalidConfiguration: an option is not what it should be.
+        """
         if type(options.iteration) is not int or options.iteration < 0:
             raise InvalidConfiguration(
                 f"iteration must be a whole number, 0 for any, not {options.iteration!r}"
@@ -84,9 +123,8 @@ class TableVerbs:
         except TypeError as fault:
             raise InvalidConfiguration(str(fault)) from fault
         if wanted.after > wanted.before:
-            return []
-        selection = Selection(wanted, options.folder, options.iteration, layer)
-        return (yield from self.store.select(self.ref, selection))
+            return None
+        return Selection(wanted, options.folder, options.iteration, layer)
 
     def paths(self) -> Steps[list[str]]:
         """See `Index.paths`."""
@@ -96,12 +134,19 @@ class TableVerbs:
 
     def lease(self, queue: QueueRef, lease_s: int | None) -> Steps[Plan | None]:
         """The first plan of `queue` that is due, held for `lease_s` seconds."""
+        plans = yield from self.lease_several(queue, lease_s, 1)
+        return plans[0] if plans else None
+
+    def lease_several(self, queue: QueueRef, lease_s: int | None, limit: int) -> Steps[list[Plan]]:
+        """The first plans of `queue` that are due, `limit` of them at most."""
+        if type(limit) is not int or limit < 1:
+            raise InvalidConfiguration(f"limit must be 1 or more, not {limit!r}")
         check_writer(queue.writer_id)
         self.rules.check_layer(queue.layer)
         if queue.kind == "merge" and (type(queue.iteration) is not int or queue.iteration < 1):
             raise InvalidConfiguration(f"iteration must be 1 or more, not {queue.iteration!r}")
         seconds = self._lease_s(lease_s)
-        return (yield from self.store.lease(self.ref, queue, seconds))
+        return (yield from self.store.lease(self.ref, queue, seconds, limit))
 
     def end(self, plan: Plan, expected: type[Plan]) -> Steps[None]:
         """End a plan whose result has been registered already."""
@@ -180,36 +225,57 @@ class TableVerbs:
     # Checks
 
     def _entries(self, what: str, entries: Iterable[IndexEntry] | None) -> Iterable[IndexEntry]:
+        if entries is None:
+            return ()
         if isinstance(entries, IndexEntry):
             raise InvalidEntry(f"{what} must be a list of entries; put the entry into [ ]")
-        if entries is not None and not isinstance(entries, Iterable):
+        if not isinstance(entries, Iterable):
             raise InvalidEntry(f"{what} must be a list of entries, not {type(entries).__name__}")
-        return () if entries is None else entries
+        return entries
 
-    def _check(self, entry: IndexEntry) -> bool:
+    def _checked(self, add_entries: Iterable[IndexEntry] | None) -> Sequence[IndexEntry]:
+        entries = list(self._entries("add_entries", add_entries))
+        if len(entries) == 1 or not self._are_plain(entries):
+            for entry in entries:
+                self._check(entry)
+        return entries
+
+    def _are_plain(self, entries: Sequence[IndexEntry]) -> bool:
+        if not are_plain(entries, *self.ref):
+            return False
+        try:
+            for layer in {entry.layer for entry in entries}:
+                self.rules.check_layer(layer)
+            self.store.check_paths(entry.path for entry in entries)
+        except (UnknownLayer, InvalidName):
+            return False
+        return True
+
+    def _check(self, entry: IndexEntry) -> None:
         check_entry(entry, *self.ref)
         try:
             self.rules.check_layer(entry.layer)
         except UnknownLayer as fault:
             raise UnknownLayer(f"entry {entry.path!r}: {fault}") from fault
         self._check_store_path(entry)
-        return True
 
     def _check_store_path(self, entry: IndexEntry) -> None:
         try:
-            self.store.check_path(entry.path)
+            self.store.check_paths([entry.path])
         except InvalidName as fault:
             raise InvalidEntry(f"entry {entry.path!r}: {fault}") from fault
 
     def _removals(self, entries: Iterable[IndexEntry | str] | None) -> list[str]:
+        if entries is None:
+            return []
         if isinstance(entries, (str, IndexEntry)):
             raise InvalidEntry("rm_entries must be a list; put the entry into [ ]")
-        if entries is not None and not isinstance(entries, Iterable):
+        if not isinstance(entries, Iterable):
             raise InvalidEntry(
                 f"rm_entries must be a list of entries or paths, not {type(entries).__name__}"
             )
         paths: dict[str, None] = {}
-        for entry in entries or ():
+        for entry in entries:
             # A removal needs to name its file, no more: what a foreign writer left can be removed.
             path = entry.path if isinstance(entry, IndexEntry) else entry
             if isinstance(entry, IndexEntry) and (entry.database, entry.table) != self.ref:

@@ -8,12 +8,21 @@ and a cancelled or failed request unwinds it like any exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan
+from gigapi_metadata.model import IndexEntry, Plan, PlanKind, QueuedPlan, Stats
 from gigapi_metadata.planning import Rules
 from gigapi_metadata.timerange import Window
 
@@ -55,6 +64,48 @@ async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
         return result
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Entries of an answer that is too long to be held. A streaming verb yields it among its
+    requests, and is sent nothing back."""
+
+    entries: list[IndexEntry]
+
+
+def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[IndexEntry]]:
+    """Drive a streaming verb and yield the entries of each Part. When it is closed or let go of,
+    or a request fails, the verb is closed."""
+    answer: Any = None
+    with closing(steps):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answer = perform(request)
+
+
+async def aparts(
+    steps: Steps[None], perform: Callable[[Any], Awaitable[Any]]
+) -> AsyncGenerator[list[IndexEntry], None]:
+    """As `parts`, awaiting each request."""
+    answer: Any = None
+    with closing(steps):
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(request, Part):
+                yield request.entries
+            else:
+                answer = await perform(request)
+
+
 class TableRef(NamedTuple):
     """Which table a request is about. Both names have been checked."""
 
@@ -79,6 +130,22 @@ class Change(msgspec.Struct, frozen=True):
         return self.ends is not None and bool(self.add or self.remove)
 
 
+class Placed(Protocol):
+    """What a selection looks at: an entry, or as much of one."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def layer(self) -> str: ...
+    @property
+    def min_time(self) -> int: ...
+    @property
+    def max_time(self) -> int: ...
+
+
+PlacedT = TypeVar("PlacedT", bound=Placed)
+
+
 class Selection(msgspec.Struct, frozen=True):
     """Which entries are asked for: those that overlap `window`, and match the rest where given."""
 
@@ -87,7 +154,7 @@ class Selection(msgspec.Struct, frozen=True):
     iteration: int = 0
     layer: str | None = None
 
-    def matches(self, entry: IndexEntry) -> bool:
+    def matches(self, entry: Placed) -> bool:
         """The full rule (FORMAT, "Querying"), for stores that narrow by something coarser."""
         return (
             entry.min_time <= self.window.before
@@ -97,10 +164,28 @@ class Selection(msgspec.Struct, frozen=True):
             and (self.layer is None or entry.layer == self.layer)
         )
 
+    def among(self, entries: list[PlacedT]) -> list[PlacedT]:
+        """Those of `entries` that match."""
+        if self.folder or self.iteration or self.layer is not None:
+            return [entry for entry in entries if self.matches(entry)]
+        if self.window.unbounded:
+            return entries
+        after, before = self.window
+        return [entry for entry in entries if entry.min_time <= before and entry.max_time >= after]
+
     @property
     def suffix(self) -> str:
         """How a path ends that is of `iteration`."""
         return f".{self.iteration}.parquet"
+
+
+ENTRY_TEXTS = ("path", "layer", "writer_id")
+ENTRY_NUMBERS = ("size_bytes", "row_count", "min_time", "max_time", "chunk_time")
+ENTRY_STATS = ("min", "max")
+
+Columns: TypeAlias = dict[str, list[Any]]
+"""Entries of one table column by column: ENTRY_TEXTS as str, ENTRY_NUMBERS as int, ENTRY_STATS as
+JSON (bytes), or None where nothing is known."""
 
 
 class QueueRef(msgspec.Struct, frozen=True):
@@ -112,10 +197,34 @@ class QueueRef(msgspec.Struct, frozen=True):
     iteration: int = 0
 
 
+def columns_of(entries: Sequence[IndexEntry]) -> Columns:
+    """Entries, column by column."""
+    names = (*ENTRY_TEXTS, *ENTRY_NUMBERS)
+    columns: Columns = {name: [getattr(entry, name) for entry in entries] for name in names}
+    columns["min"] = [_json_or_none(entry.min_data) for entry in entries]
+    columns["max"] = [_json_or_none(entry.max_data) for entry in entries]
+    return columns
+
+
+def _json_or_none(stats: Stats | None) -> bytes | None:
+    return None if stats is None else msgspec.json.encode(stats)
+
+
+def one_by_one(lease_one: Callable[[], Steps[Plan | None]], limit: int) -> Steps[list[Plan]]:
+    """`Store.lease` of a store that hands out plans one at a time."""
+    plans: list[Plan] = []
+    while len(plans) < limit:
+        plan = yield from lease_one()
+        if plan is None:
+            break
+        plans.append(plan)
+    return plans
+
+
 class Store(Protocol):
     """What every store answers. Each verb is atomic and durable as far as the store promises."""
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse a legal path that this store's other readers can't live with (InvalidName)."""
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
@@ -137,8 +246,20 @@ class Store(Protocol):
         """Every matching entry, once, ordered by (min_time, path). Read-only."""
         ...
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
-        """Hand out the first plan that is due for `lease_s` seconds. It names living files only."""
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """As `select`, column by column and in no order. Read-only."""
+        ...
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """Every matching entry, once, ordered by (min_time, path), as Parts of `size` entries.
+        Read-only. Driven by `parts` or `aparts`."""
+        ...
+
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
+        """Hand out the first plans that are due for `lease_s` seconds, `limit` of them at most.
+        They name living files only."""
         ...
 
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:

@@ -106,11 +106,13 @@ class Repairable(Protocol):
         ...
 
     def index_faults(self, table: TableRef) -> Steps[list[str]]:
-        """What is wrong with whatever the store finds entries by time with; a sentence each."""
+        """What is wrong with whatever the store finds entries by time with, unnoticed by queries;
+        a sentence each."""
         ...
 
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
-        """Make repairs: of each, whether it was made. Atomic. Counts of the dirs are set right."""
+        """Make repairs: of each, whether it was made. Atomic. Counts of the dirs are set right, and
+        queries by time know of it."""
         ...
 
     def mend_plans(self, table: TableRef, repairs: Sequence[PlanRepair]) -> Steps[list[bool]]:

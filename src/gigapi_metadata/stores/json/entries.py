@@ -21,7 +21,8 @@ from gigapi_metadata.stores.json.session import Session
 
 
 def add(session: Session, entries: Sequence[IndexEntry], rules: Rules, now_s: int) -> None:
-    """Add entries, or replace them wherever they are; new ones are queued as `rules` say.
+    """Add entries, or replace them wherever they are. What is new in its layer is queued as
+    `rules` say.
 
     Raises:
         StoreError: one is listed in the older form.
@@ -33,12 +34,11 @@ def add(session: Session, entries: Sequence[IndexEntry], rules: Rules, now_s: in
         dir = dir_of(entry.path)
         place = _place(session, entry.layer)
         _refuse_older(session, dir, entry.path)
-        is_new = True
+        known = session.partition(place, dir).files.get(entry.path)
+        is_new = known is None or known.bare.layer != entry.layer
         for other in session.places.places:
-            if entry.path in session.partition(other, dir).files:
-                is_new = False
-                if other is not place:
-                    session.edit(other, dir).files.pop(entry.path)
+            if other is not place and entry.path in session.partition(other, dir).files:
+                session.edit(other, dir).files.pop(entry.path)
         edited = session.edit(place, dir)
         if (place, dir) not in touched:
             touched.add((place, dir))

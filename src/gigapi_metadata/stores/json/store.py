@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from gigapi_metadata.errors import Conflict, InvalidName
 from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import check_name
 from gigapi_metadata.planning import Rules
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    Part,
+    QueueRef,
+    Selection,
+    Steps,
+    TableRef,
+    columns_of,
+    one_by_one,
+)
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
@@ -42,15 +52,16 @@ class JSONStore(JSONRepairs):
         self._rules = rules
         self._values_file = values_file or values.file_in(places.root)
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse a path that is no file's beside a `metadata.json` (InvalidName)."""
-        dir, _, name = path.rpartition("/")
-        if name in (METADATA, f"{METADATA}.bak", PLANS):
-            raise InvalidName(f"path {path!r}: the catalog itself keeps a file of that name")
-        if len(dir) * 4 > MAX_NAME and any(
-            len(folder.encode()) > MAX_NAME for folder in dir.split("/")
-        ):
-            raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
+        for path in paths:
+            dir, _, name = path.rpartition("/")
+            if name in (METADATA, f"{METADATA}.bak", PLANS):
+                raise InvalidName(f"path {path!r}: the catalog itself keeps a file of that name")
+            if len(dir) * 4 > MAX_NAME and any(
+                len(folder.encode()) > MAX_NAME for folder in dir.split("/")
+            ):
+                raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
 
     # Writing
 
@@ -80,8 +91,14 @@ class JSONStore(JSONRepairs):
                 "after the plan was handed out; nothing was changed"
             )
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
-        """See `Store.lease`. Looks first, and takes the lock when there is something."""
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
+        """See `Store.lease`. One after the other."""
+        return one_by_one(lambda: self._lease_one(table, queue, lease_s), limit)
+
+    def _lease_one(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+        """Looks first, and takes the lock when there is something."""
         places, rules = self._places.table(table), self._rules()
         now_s = int(self._clock())
 
@@ -153,6 +170,16 @@ class JSONStore(JSONRepairs):
         )
         found.sort(key=lambda entry: (entry.min_time, entry.path))
         return found
+
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """See `Store.columns`."""
+        return columns_of((yield from self.select(table, selection)))
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """See `Store.stream`. All are held."""
+        entries = yield from self.select(table, selection)
+        for first in range(0, len(entries), size):
+            yield Part(entries[first : first + size])
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`."""

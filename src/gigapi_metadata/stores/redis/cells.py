@@ -1,8 +1,9 @@
 """Cells of the time index: the records that say when a dir's files begin and end.
 
-A record is `min_time` and `max_time` as doubles, the length of the file's name, and the name; the
-same in lua/index.lua. A double is up to 1,024 ns off, so windows are widened by `SLACK_NS` and what
-is found is a few files too many; the documents have the exact times.
+A record is `min_time` and `max_time`, in whole microseconds rounded down, as doubles; the length of
+the file's name; and the name. A cell has its bounds before them. The same in lua/index.lua.
+Rounding keeps the order of times, so what is found is never too little; the documents have the
+exact times.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ from collections.abc import Sequence
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.timerange import Window
 
-SLACK_NS = 4096
-
-CELL_FILES = 512
+CELL_FILES = 400
 """How many files of one batch are listed in a cell."""
 
+_BOUNDS = struct.Struct("<dd")
 _HEAD = struct.Struct("<ddH")
 _NAME_SIZE = struct.Struct("<16xH")
+
+
+def microseconds(ns: int) -> float:
+    """A time as the index has it. Whatever is compared with such a time has to be one."""
+    return float(ns // 1000)
 
 
 def list_files(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) -> list[float]:
     """Append the records of a dir's files to `records`.
 
     Returns:
-        How they are to be spread over cells, four numbers a part: bytes, files, min_time, max_time.
+        How they are to be spread over cells, four numbers a part: bytes, files, and the bounds of
+        their times in microseconds.
     """
     parts: list[float] = []
     if len(entries) > CELL_FILES:
@@ -39,40 +45,42 @@ def list_files(dir: str, entries: Sequence[IndexEntry], records: list[bytes]) ->
         size = _HEAD.size * len(part)
         for entry in part:
             name = entry.path[name_at:].encode()
-            records += (pack(entry.min_time, entry.max_time, len(name)), name)
+            records += (pack(entry.min_time // 1000, entry.max_time // 1000, len(name)), name)
             size += len(name)
-        low = float(min([entry.min_time for entry in part]))
-        parts += (size, len(part), low, float(max([entry.max_time for entry in part])))
+        low = min([entry.min_time for entry in part]) // 1000
+        high = max([entry.max_time for entry in part]) // 1000
+        parts += (size, len(part), float(low), float(high))
     return parts
 
 
-def names_within(records: bytes, window: Window) -> list[bytes]:
+def names_within(cell: bytes, window: Window) -> list[bytes]:
     """The names of the files in a cell that may overlap `window`."""
-    after, before = window.after - SLACK_NS, window.before + SLACK_NS
-    if not records:
-        return []
+    after, before = microseconds(window.after), microseconds(window.before)
+    first, last = _BOUNDS.unpack_from(cell)
+    records = memoryview(cell)[_BOUNDS.size :]
     (size,) = _NAME_SIZE.unpack_from(records)
-    width = _HEAD.size + size
-    if len(records) % width == 0:
-        # Names are nearly always of one length: then a record is as wide as the next.
-        names: list[bytes] = []
-        for low, high, length, name in struct.iter_unpack(f"<ddH{size}s", records):
-            if length != size:
-                break
-            if low <= before and high >= after:
-                names.append(name)
+    # Names are nearly always of one length: then a record is as wide as the next.
+    if len(records) % (_HEAD.size + size) == 0:
+        if after <= first and last <= before:
+            found = [*struct.iter_unpack(f"<16xH{size}s", records)]
         else:
-            return names
-    return _names_one_by_one(records, after, before)
+            found = [
+                (length, name)
+                for low, high, length, name in struct.iter_unpack(f"<ddH{size}s", records)
+                if (low <= before and high >= after) or length != size
+            ]
+        if all(length == size for length, _ in found):
+            return [name for _, name in found]
+    return _names_one_by_one(cell, after, before)
 
 
-def _names_one_by_one(records: bytes, after: int, before: int) -> list[bytes]:
+def _names_one_by_one(cell: bytes, after: float, before: float) -> list[bytes]:
     names: list[bytes] = []
-    at = 0
-    while at < len(records):
-        low, high, size = _HEAD.unpack_from(records, at)
+    at = _BOUNDS.size
+    while at < len(cell):
+        low, high, size = _HEAD.unpack_from(cell, at)
         at += _HEAD.size
         if low <= before and high >= after:
-            names.append(records[at : at + size])
+            names.append(cell[at : at + size])
         at += size
     return names

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, overload
 
 import msgspec
 
@@ -16,6 +16,7 @@ from gigapi_metadata.planning import (
     Rules,
     move_due_s,
     move_target,
+    pack,
 )
 from gigapi_metadata.stores.base import Change, TableRef
 from gigapi_metadata.stores.redis import cells, documents, keys
@@ -23,9 +24,24 @@ from gigapi_metadata.stores.redis.queues import queue_of
 
 Job = dict[str, Any]
 
+MAX_SIZE = 2**63 - 1024
+"""The most bytes that a plan says it has: as in lua/lib.lua."""
 
-def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str], Job, bytes]:
-    """KEYS (but for the receipt, which comes first), the job and the records of commit.lua."""
+_pack = msgspec.msgpack.Encoder().encode
+_encode_json = msgspec.json.Encoder().encode
+
+
+class CommitCall(NamedTuple):
+    """What commit.lua is called with: KEYS but for the receipt, which comes first, and ARGV, of
+    which the job still lacks the receipt's token."""
+
+    keys: list[str]
+    job: Job
+    arguments: Sequence[bytes]
+
+
+def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
+    """The call that makes `change`."""
     declared = _Keys(
         keys.folders(table),
         keys.ended(table),
@@ -33,24 +49,51 @@ def commit_job(table: TableRef, change: Change, rules: Rules) -> tuple[list[str]
         keys.targets(table),
         keys.dropping(table),
         keys.cells(table),
-        keys.state(table),
+        keys.seen(table),
         keys.indexed(table),
         keys.noted(table),
+        keys.full(table),
     )
     records: list[bytes] = []
+    groups = _grouped(change.add)
     job: Job = {
-        "seed": new_id(),
         "database": table.database,
         "table": table.table,
         "drop_prefix": keys.drop_queue(table, "\n", "").partition("\n")[0],
         "cell_prefix": keys.cell(table, ""),
         "grace_s": rules.drop_grace_s,
-        "groups": _groups(declared, table, change.add, rules, records),
+        "groups": [
+            _group(declared, table, place, entries, rules, records)
+            for place, entries in groups.items()
+        ],
         "removals": _removals(declared, table, change.remove),
     }
     if change.ends is not None:
         job["ends"] = _ends(declared, table, change.ends, change.completes)
-    return declared.names, job, b"".join(records)
+    return CommitCall(declared.names, job, _Arguments(b"".join(records), groups.values()))
+
+
+class _Arguments(Sequence[bytes]):
+    """The records of the time index, and each group of entries: encoded when it is asked for, so
+    that the server reads one while the next is being encoded."""
+
+    def __init__(self, records: bytes, groups: Iterable[Sequence[IndexEntry]]) -> None:
+        self._records = records
+        self._groups = list(groups)
+
+    def __len__(self) -> int:
+        return 1 + len(self._groups)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return _packed(self._groups[index - 1]) if index else self._records
 
 
 class _Keys:
@@ -86,14 +129,12 @@ def _ends(declared: _Keys, table: TableRef, plan: Plan, completes: bool) -> Job:
     }
 
 
-def _groups(
-    declared: _Keys,
-    table: TableRef,
-    entries: Sequence[IndexEntry],
-    rules: Rules,
-    records: list[bytes],
-) -> list[Job]:
-    groups: dict[tuple[str, str, str, int], list[IndexEntry]] = {}
+Place = tuple[str, str, str, int]
+"""What entries of a group have in common: dir, layer, writer, iteration."""
+
+
+def _grouped(entries: Sequence[IndexEntry]) -> dict[Place, list[IndexEntry]]:
+    groups: dict[Place, list[IndexEntry]] = {}
     for entry in entries:
         path = entry.path
         place = (dir_of(path), entry.layer, entry.writer_id, iteration_of(path))
@@ -102,29 +143,30 @@ def _groups(
             groups[place] = [entry]
         else:
             group.append(entry)
-    return [
-        _group(declared, table, place, group, rules, records) for place, group in groups.items()
-    ]
+    return groups
+
+
+def _packed(entries: Sequence[IndexEntry]) -> bytes:
+    # As text, for Lua's MessagePack does not know byte strings.
+    flat: list[str] = []
+    for entry in entries:
+        flat += (entry.path, documents.encode(entry))
+    return _pack(flat)
 
 
 def _group(
     declared: _Keys,
     table: TableRef,
-    place: tuple[str, str, str, int],
+    place: Place,
     entries: Sequence[IndexEntry],
     rules: Rules,
     records: list[bytes],
 ) -> Job:
     dir, layer, writer_id, iteration = place
-    # As text, for Lua's MessagePack does not know byte strings.
-    documents_of: list[str] = []
-    for entry in entries:
-        documents_of += (entry.path, documents.encode(entry))
     job: Job = {
         "files": declared.index(keys.files(table, day_of(dir))),
         "dir": dir,
         "place": f"{layer}:{writer_id}",
-        "entries": documents_of,
         "parts": cells.list_files(dir, entries, records),
     }
     queue = rules.queue_for(layer, iteration)
@@ -135,12 +177,24 @@ def _group(
         job["max_size"] = queue.max_size
         job["timeout_s"] = queue.timeout_s
         job["sizes"] = [entry.size_bytes for entry in entries]
-        job["quoted"] = any('"' in entry.path for entry in entries)
+        job["packed"] = _packed_plans(entries, job["sizes"], queue.max_size)
     elif isinstance(queue, MoveQueue):
         name = keys.move_queue(table, layer, writer_id)
         job["queue"] = declared.index(keys.idle(name))
         job["items"] = [_move_item(entry, queue) for entry in entries]
     return job
+
+
+def _packed_plans(
+    entries: Sequence[IndexEntry], sizes: Sequence[int], max_size: int
+) -> list[int | str]:
+    """The merge plans of files where none is waiting yet: the size of each, and its paths as the
+    inside of a JSON list."""
+    plans: list[int | str] = []
+    for _, indices in pack(None, sizes, max_size):
+        paths = _encode_json([entries[index].path for index in indices])
+        plans += (min(sum([sizes[index] for index in indices]), MAX_SIZE), paths[1:-1].decode())
+    return plans
 
 
 def _removals(declared: _Keys, table: TableRef, paths: Sequence[str]) -> list[Job]:

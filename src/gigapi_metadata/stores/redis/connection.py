@@ -7,15 +7,12 @@ decided in one place, `Attempts`, without I/O.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
@@ -44,6 +41,8 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.session import Session
+from gigapi_metadata.stores.redis.wire import aexchange, exchange, keeps_cancellations
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -54,9 +53,6 @@ POOL_TIMEOUT_S = 60.0
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
-
-RECEIPT_S = 300
-"""How long the server keeps the answer to a write: longer than its retries can take."""
 
 _SCHEMES = {
     "redis": "redis",
@@ -82,11 +78,22 @@ _OPTIONS = {
     "ssl_certfile",
     "ssl_check_hostname",
     "ssl_keyfile",
+    "shared",
 }
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
 
-def parse_url(url: str) -> tuple[str, dict[str, Any]]:
-    """The URL and the settings to hand to redis-py.
+class Target(NamedTuple):
+    """What a URL asks for: the URL and the settings to hand to redis-py, and whether others write
+    to the catalog all the time (`?shared=1`)."""
+
+    url: str
+    settings: dict[str, Any]
+    shared: bool
+
+
+def parse_url(url: str) -> Target:
+    """What `url` asks for.
 
     Raises:
         InvalidConfiguration: another scheme, a database that is no number, an unknown option.
@@ -141,7 +148,10 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
         settings["ssl_cert_reqs"] = checks
         if checks == "none":
             settings["ssl_check_hostname"] = False
-    return scheme + url[len(parts.scheme) :], settings
+    place, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("shared=")]
+    target = scheme + place[len(parts.scheme) :] + ("?" + "&".join(kept) if kept else "")
+    return Target(target, settings, _FLAGS[options.get("shared", "").lower()])
 
 
 def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
@@ -151,6 +161,8 @@ def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
             float(options.get(name, "1") or 0) <= 0
         ):
             raise InvalidConfiguration(f"{shown}: {name} must be a number above 0")
+    if options.get("shared", "").lower() not in _FLAGS:
+        raise InvalidConfiguration(f"{shown}: shared must be 1 or 0")
     if options.get("protocol", "2") not in ("2", "3"):
         raise InvalidConfiguration(f"{shown}: protocol must be 2 or 3")
     if scheme != "rediss" and any(name.startswith("ssl_") for name in options):
@@ -160,38 +172,6 @@ def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
 def _after_host(url: str) -> str:
     place = url.partition("://")[2].partition("?")[0]
     return "" if url.startswith("unix:") else place.partition("/")[2]
-
-
-class Receipts:
-    """Tells a client's writes apart, so that one whose answer was lost can be sent again.
-
-    A write takes a slot for as long as it is under way. Slots are used again, so the server keeps
-    no more receipts than the most writes this client ever had in flight, for RECEIPT_S seconds.
-    """
-
-    def __init__(self) -> None:
-        self._pid = 0
-        self._client = ""
-        self._free: deque[int] = deque()
-        self._numbers = count()
-
-    @contextmanager
-    def slot(self) -> Iterator[tuple[str, int, str]]:
-        """(client, slot, token) of one write."""
-        if self._pid != os.getpid():
-            # After a fork the child must not share its parent's slots.
-            self._client = os.urandom(8).hex()
-            self._free = deque()
-            self._numbers = count()
-            self._pid = os.getpid()
-        client, free = self._client, self._free
-        try:
-            slot = free.popleft()
-        except IndexError:
-            slot = next(self._numbers)
-        yield client, slot, os.urandom(8).hex()
-        # Not after an error: the write may still be on its way, and would overwrite the receipt.
-        free.append(slot)
 
 
 class Attempts:
@@ -205,12 +185,8 @@ class Attempts:
         self._request = request
         self._url = shown_url
         self._pauses = iter(RETRY_PAUSES_S)
-        self._unknown_script = False
+        self.unknown_script = False
         self._maybe_done = False
-
-    def send(self, client: Any) -> Any:
-        """Send the request: its answer, or an awaitable of it."""
-        return self._request.send(client, unknown_script=self._unknown_script)
 
     def failed(self, error: Exception) -> float:
         """Seconds to wait before the next attempt.
@@ -218,8 +194,8 @@ class Attempts:
         Raises:
             MetadataError: there is no next attempt.
         """
-        if isinstance(error, NoScriptError) and not self._unknown_script:
-            self._unknown_script = True
+        if isinstance(error, NoScriptError) and not self.unknown_script:
+            self.unknown_script = True
             return 0.0
         if isinstance(error, (AuthenticationError, AuthorizationError)):
             raise StoreError(f"{self._url} refuses the login: {error}") from error
@@ -274,12 +250,14 @@ def _as_configuration(shown: str) -> Iterator[None]:
 
 
 class _Connection:
-    """What the sync and the async connection share: the URL and the receipts."""
+    """What the sync and the async connection share: the URL, and what a client remembers."""
 
     def __init__(self, url: str) -> None:
-        self._target, self._settings = parse_url(url)
+        self._target, self._settings, self.shared = parse_url(url)
         self.shown_url = hide(url)
-        self.receipts = Receipts()
+        self.session = Session()
+        # A RESP3 connection may be told other things between an answer and the next.
+        self.direct = "protocol=3" not in self._target
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
@@ -303,7 +281,12 @@ class RedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return attempts.send(self.client)
+                return exchange(
+                    self.client,
+                    request,
+                    unknown_script=attempts.unknown_script,
+                    direct=self.direct,
+                )
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             time.sleep(pause)
@@ -332,6 +315,7 @@ class AsyncRedisConnection(_Connection):
         settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
         with _as_configuration(self.shown_url):
             pool = redis.asyncio.BlockingConnectionPool.from_url(self._target, **settings)
+        pool.connection_class = keeps_cancellations(pool.connection_class)
         self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
     async def perform(self, request: Request) -> Any:
@@ -339,7 +323,12 @@ class AsyncRedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return await attempts.send(self.client)
+                return await aexchange(
+                    self.client,
+                    request,
+                    unknown_script=attempts.unknown_script,
+                    direct=self.direct,
+                )
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)

@@ -7,12 +7,14 @@ slashes, fields in any order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from gigapi_metadata.errors import CorruptState
-from gigapi_metadata.model import IndexEntry, Stats
+from gigapi_metadata.model import DOCUMENT_NAMES, IndexEntry, Stats
+from gigapi_metadata.stores.base import ENTRY_NUMBERS, ENTRY_TEXTS, Columns
 
 
 class _Document(msgspec.Struct):
@@ -55,8 +57,26 @@ class _ForeignDocument(msgspec.Struct):
     chunk_time: int | float | None = 0
 
 
+class Row(msgspec.Struct, gc=False, rename=DOCUMENT_NAMES):
+    """A document of which nothing is kept but what `columns` need: statistics stay JSON."""
+
+    path: str
+    size_bytes: int
+    min_time: int
+    max_time: int
+    layer: str = ""
+    row_count: int = 0
+    chunk_time: int = 0
+    min_data: msgspec.Raw = msgspec.Raw(b"null")
+    max_data: msgspec.Raw = msgspec.Raw(b"null")
+    writer_id: str = ""
+
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Document).decode
+_decode_rows = msgspec.json.Decoder(list[Row], strict=False).decode
+# Not strict: times are numbers that stand in strings.
+_decode = msgspec.json.Decoder(IndexEntry, strict=False).decode
+_decode_list = msgspec.json.Decoder(list[IndexEntry], strict=False).decode
 _decode_foreign = msgspec.json.Decoder(_ForeignDocument).decode
 
 
@@ -72,23 +92,67 @@ def decode(document: bytes, key: str) -> IndexEntry:
         CorruptState: it is no JSON, or lacks database, table, path or its times.
     """
     try:
-        found = _decode(document)
-        return IndexEntry(
-            found.database,
-            found.table,
-            found.path,
-            found.size_bytes,
-            int(found.str_min_time),
-            int(found.str_max_time),
-            found.layer,
-            found.row_count,
-            int(found.str_chunk_time),
-            found.min,
-            found.max,
-            found.writer_id,
-        )
+        return _decode(document)
     except (ValueError, msgspec.DecodeError):
         return _decode_leniently(document, key)
+
+
+def decode_all(documents: Sequence[bytes], key: str) -> list[IndexEntry]:
+    """The entries of documents stored under `key`, in their order; as `decode`, at once."""
+    try:
+        entries = _decode_list(b"[%b]" % b",".join(documents))
+    except (ValueError, msgspec.DecodeError):
+        entries = []
+    if len(entries) != len(documents):
+        # One of them is none of ours, or none at all.
+        return [decode(document, key) for document in documents]
+    return entries
+
+
+def decode_rows(documents: Sequence[bytes], key: str) -> list[Row]:
+    """As `decode_all`, for columns."""
+    try:
+        rows = _decode_rows(b"[%b]" % b",".join(documents))
+        if len(rows) == len(documents) and all(map(_has_plain_stats, rows)):
+            return rows
+    except (ValueError, msgspec.DecodeError):
+        pass
+    return [_row(decode(document, key)) for document in documents]
+
+
+def _has_plain_stats(row: Row) -> bool:
+    # What else Lua makes of them: lists, and numbers in other notations are numbers all the same.
+    return bytes(row.min_data[:1]) in b"{n" and bytes(row.max_data[:1]) in b"{n"
+
+
+def _row(entry: IndexEntry) -> Row:
+    low, high = (msgspec.Raw(_encode(stats)) for stats in (entry.min_data, entry.max_data))
+    return Row(
+        entry.path,
+        entry.size_bytes,
+        entry.min_time,
+        entry.max_time,
+        entry.layer,
+        entry.row_count,
+        entry.chunk_time,
+        low,
+        high,
+        entry.writer_id,
+    )
+
+
+def columns_of(rows: Sequence[Row]) -> Columns:
+    """Rows, column by column."""
+    names = (*ENTRY_TEXTS, *ENTRY_NUMBERS)
+    columns: Columns = {name: [getattr(row, name) for row in rows] for name in names}
+    columns["min"] = [_none_if_null(row.min_data) for row in rows]
+    columns["max"] = [_none_if_null(row.max_data) for row in rows]
+    return columns
+
+
+def _none_if_null(stats: msgspec.Raw) -> bytes | None:
+    text = bytes(stats)
+    return None if text == b"null" else text
 
 
 def _decode_leniently(document: bytes, key: str) -> IndexEntry:

@@ -60,13 +60,18 @@ def cells(table: TableRef) -> str:
 
 
 def cell(table: TableRef, member: str) -> str:
-    """String: the records of one cell. `member` is its name in `cells`: `{n}:{dir}`."""
+    """String: the bounds and records of one cell. `member` is its name in `cells`: `{n}:{dir}`."""
     return f"{OWN}:cell:{table.database}:{table.table}:{member}"
 
 
-def state(table: TableRef) -> str:
-    """Hash: dir -> what the time index knows of it, packed."""
-    return f"{OWN}:state:{table.database}:{table.table}"
+def full(table: TableRef) -> str:
+    """Hash: dir -> number of its cells that are full."""
+    return f"{OWN}:full:{table.database}:{table.table}"
+
+
+def seen(table: TableRef) -> str:
+    """Hash: dir -> its count in `folders`, as far as the time index accounts for it."""
+    return f"{OWN}:seen:{table.database}:{table.table}"
 
 
 def indexed(table: TableRef) -> str:

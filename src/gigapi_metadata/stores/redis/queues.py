@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -25,13 +25,25 @@ def queue_of(table: TableRef, plan: Plan) -> str:
     return keys.drop_queue(table, plan.layer, plan.writer_id)
 
 
-def plan_from(table: TableRef, queue: QueueRef, reply: bytes) -> Plan:
-    """The plan that lease.lua has handed out of `queue`.
+def plans_from(table: TableRef, queue: QueueRef, reply: bytes) -> list[Plan]:
+    """The plans that lease.lua has handed out of `queue`.
 
     Raises:
-        CorruptState: the item lacks what its kind must have.
+        CorruptState: the first one lacks what its kind must have. A later one is left to come back
+            when its lease has run out.
     """
-    handed = msgspec.json.decode(reply)
+    plans: list[Plan] = []
+    for handed in msgspec.json.decode(reply):
+        try:
+            plans.append(_plan(table, queue, handed))
+        except CorruptState:
+            if not plans:
+                raise
+            break
+    return plans
+
+
+def _plan(table: TableRef, queue: QueueRef, handed: dict[str, Any]) -> Plan:
     raw, dir, owner, attempts = handed["item"], handed["dir"], handed["owner"], handed["attempts"]
     try:
         item = msgspec.json.decode(raw)

@@ -7,7 +7,9 @@ others write faster than it is mended - the hashes answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -15,17 +17,23 @@ import msgspec
 from gigapi_metadata.errors import StoreError, Unavailable
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import day_of
-from gigapi_metadata.stores.base import Selection, Steps, TableRef
+from gigapi_metadata.stores.base import Part, PlacedT, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.cells import names_within
-from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Command, Pipeline
+from gigapi_metadata.stores.redis.cells import microseconds, names_within
+from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, VERIFY, Call, Pipeline, Plain
+from gigapi_metadata.stores.redis.session import FullChecks
 from gigapi_metadata.timerange import Window
 
 DAYS_AT_ONCE = 16
 """How many days' files one round trip fetches."""
 
-SAMPLE = 256
-"""How many folders, and days, away from the window a query checks for foreign changes."""
+ALL_DAYS = 64
+ALL_DIRS = 128
+"""Of up to so many days and folders, each query checks all for foreign changes."""
+
+NEAR_CELLS = 26
+"""Of more, it checks those that so many cells on either side of its window belong to, and now and
+then all (session.py)."""
 
 MOST_BYTES = 4_000_000
 """How much of the index a query reads, some 60,000 files; beyond, all days are read whole."""
@@ -39,33 +47,91 @@ MEND_FILES = 20_000
 MENDINGS = 3
 """How often a query mends the index before it turns to the hashes."""
 
+FETCHES = 5
+"""How often it asks the index anew because files that it named were gone."""
+
+_LIMITS = {
+    "days": ALL_DAYS,
+    "dirs": ALL_DIRS,
+    "near": NEAR_CELLS,
+}
+
 _EVERYTHING = Window()
+
+in_order = attrgetter("min_time", "path")
+"""What entries are ordered by."""
+
+_begin = attrgetter("min_time")
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
-def select(table: TableRef, selection: Selection, *, shared: bool) -> Steps[list[IndexEntry]]:
+Decode = Callable[[Sequence[bytes], str], list[PlacedT]]
+"""Makes what is asked for of the documents under a key."""
+
+
+def select(
+    table: TableRef,
+    selection: Selection,
+    checks: FullChecks,
+    decode: Decode[PlacedT],
+    *,
+    shared: bool,
+) -> Steps[list[PlacedT]]:
     """Every entry that matches, in no order. A day is seen at one moment."""
     if selection.window == _EVERYTHING:
-        return (yield from _whole_days(table, selection, (yield from days(table, selection))))
+        return (
+            yield from _whole_days(table, selection, decode, (yield from days(table, selection)))
+        )
     if shared:
-        return (yield from _filtered(table, selection))
-    for _ in range(MENDINGS):
-        outcome, *found = yield from _ask(table, selection)
-        if outcome == b"OK":
-            entries = yield from _fetched(table, selection, found)
-            if entries is not None:
-                return entries
-            continue  # A file went between the two calls: removed by anyone, or merged.
+        return (yield from _filtered(table, selection, decode))
+    for _ in range(FETCHES):
+        outcome, found = yield from _ask(table, selection, checks, MOST_BYTES)
         if outcome == b"MANY":
-            return (yield from _whole_days(table, selection, (yield from days(table, selection))))
-        try:
-            yield from mend(table)
-        except Unavailable:
-            raise
-        except StoreError:
-            break  # A user who may only read, or a replica.
-    return (yield from _filtered(table, selection))
+            overlapping = [day.decode(errors="surrogateescape") for day in found[::2]]
+            return (yield from _whole_days(table, selection, decode, overlapping))
+        if outcome != b"OK":
+            break
+        entries = yield from _fetched(table, selection, decode, found)
+        if entries is not None:
+            return entries
+        # A file went between the two calls: it was removed, or merged.
+    return (yield from _filtered(table, selection, decode))
+
+
+def stream(
+    table: TableRef, selection: Selection, checks: FullChecks, *, shared: bool, size: int
+) -> Steps[None]:
+    """See `Store.stream`. A day is seen at one moment: a day's files are held until the
+    next one is known to begin after them. Without the index, all are held."""
+    outcome, found = b"STALE", list[bytes]()
+    if not shared:
+        outcome, found = yield from _ask(table, selection, checks, 0)
+    if outcome != b"MANY":
+        entries = yield from select(table, selection, checks, documents.decode_all, shared=shared)
+        entries.sort(key=in_order)
+        yield from _as_parts(entries, size)
+        return
+    # A little early, for the index rounds what lies centuries away.
+    begins = [(float(us) - 2) * 1000 for us in found[1::2]]
+    by_time = sorted(zip(begins, found[::2], strict=True))
+    waiting: list[IndexEntry] = []
+    for position, (begin, day) in enumerate(by_time):
+        key = keys.files(table, day.decode(errors="surrogateescape"))
+        entries = _matching(selection, documents.decode_all, (yield Plain(("HVALS", key))), key)
+        # What has come since the days were asked for may belong among those that are given.
+        waiting += [entry for entry in entries if entry.min_time >= begin]
+        waiting.sort(key=in_order)
+        last = position + 1 == len(by_time)
+        end = len(waiting) if last else bisect_left(waiting, by_time[position + 1][0], key=_begin)
+        end -= 0 if last else end % size
+        yield from _as_parts(waiting[:end], size)
+        del waiting[:end]
+
+
+def _as_parts(entries: list[IndexEntry], size: int) -> Steps[None]:
+    for first in range(0, len(entries), size):
+        yield Part(entries[first : first + size])
 
 
 def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
@@ -87,21 +153,62 @@ def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
     job: dict[str, Any] = _places(table) | {"anew": anew, "budget": MEND_FILES}
     left = 1
     while left:
-        left = yield Call(MEND, _keys(table), _pack(job))
+        left = yield Call(MEND, [*_keys(table), keys.full(table)], _pack(job))
         job["anew"] = False
 
 
-def _ask(table: TableRef, selection: Selection) -> Steps[list[Any]]:
-    job = _places(table) | _wanted(selection) | {"sample": SAMPLE, "most_bytes": MOST_BYTES}
-    reply: list[Any] = yield Call(SELECT, _keys(table), _pack(job))
-    return reply
+def verify(table: TableRef, days: Iterable[str], most: int) -> Steps[list[str]]:
+    """What is wrong with the time index and no query would notice, a sentence each, up to `most` of
+    each day. `days` are those that are known otherwise. Each day is seen at one moment."""
+    names = [keys.folders(table), keys.seen(table), keys.full(table), keys.indexed(table)]
+    cells = ("ZRANGE", keys.cells(table), 0, -1)
+    *dirs, indexed, members = yield Pipeline([*(("HKEYS", name) for name in names), cells])
+    parts: dict[bytes, tuple[set[bytes], list[bytes]]] = {
+        day: (set(), [])
+        for day in (*indexed, *(day.encode(errors="surrogateescape") for day in days))
+        if not day.startswith(b"/")
+    }
+    for dir in {dir for found in dirs for dir in found}:
+        parts.setdefault(dir.partition(b"/")[0], (set(), []))[0].add(dir)
+    for member in members:
+        dir = member.partition(b":")[2]
+        parts.setdefault(dir.partition(b"/")[0], (set(), []))[1].append(member)
+    faults: list[str] = []
+    for day, (its_dirs, its_cells) in sorted(parts.items()):
+        job = _places(table) | {"dirs": len(its_dirs), "most": most}
+        arguments = [day, *its_dirs, *its_cells]
+        number, *told = yield Call(VERIFY, [*_keys(table), keys.full(table)], _pack(job), arguments)
+        faults += [fault.decode(errors="surrogateescape") for fault in told]
+        if number > len(told):
+            faults.append(f"{number - len(told):,} faults more like these in {day.decode()}")
+    return faults
+
+
+def _ask(
+    table: TableRef, selection: Selection, checks: FullChecks, most_bytes: int
+) -> Steps[tuple[bytes, list[bytes]]]:
+    """What select.lua answers, after the index was mended where that is needed and can be."""
+    job = _places(table) | _wanted(selection) | _LIMITS | {"most_bytes": most_bytes}
+    for attempt in range(MENDINGS + 1):
+        with checks.turn(table) as full:
+            job["full"] = full
+            outcome, *found = yield Call(SELECT, _keys(table), _pack(job))
+        if outcome != b"STALE" or attempt == MENDINGS:
+            break
+        try:
+            yield from mend(table)
+        except Unavailable:
+            raise
+        except StoreError:
+            break  # A user who may only read, or a replica.
+    return outcome, found
 
 
 def _keys(table: TableRef) -> list[str]:
     return [
         keys.folders(table),
         keys.cells(table),
-        keys.state(table),
+        keys.seen(table),
         keys.indexed(table),
         keys.noted(table),
     ]
@@ -117,30 +224,30 @@ def _places(table: TableRef) -> dict[str, Any]:
 
 def _wanted(selection: Selection) -> dict[str, Any]:
     return {
-        "after": float(selection.window.after),
-        "before": float(selection.window.before),
+        "after": microseconds(selection.window.after),
+        "before": microseconds(selection.window.before),
         "folder": selection.folder,
         "suffix": selection.suffix if selection.iteration else "",
     }
 
 
 def _fetched(
-    table: TableRef, selection: Selection, cells: list[bytes]
-) -> Steps[list[IndexEntry] | None]:
+    table: TableRef, selection: Selection, decode: Decode[PlacedT], cells: list[bytes]
+) -> Steps[list[PlacedT] | None]:
     """The entries that cells list. None: not all of them are there any more."""
     wanted: dict[str, list[bytes]] = {}
     for dir, records in zip(cells[::2], cells[1::2], strict=True):
         day = dir.partition(b"/")[0].decode(errors="surrogateescape")
         head, names = dir + b"/", names_within(records, selection.window)
         wanted.setdefault(keys.files(table, day), []).extend([head + name for name in names])
-    entries: list[IndexEntry] = []
+    entries: list[PlacedT] = []
     for key, found in wanted.items():
         paths = _narrowed(selection, found)
         for start in range(0, len(paths), FILES_AT_ONCE):
-            stored = yield Command(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
+            stored = yield Plain(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
             if None in stored:
                 return None
-            entries += _matching(selection, stored, key)
+            entries += _matching(selection, decode, stored, key)
     return entries
 
 
@@ -153,29 +260,31 @@ def _narrowed(selection: Selection, paths: list[bytes]) -> list[bytes]:
 
 
 def _whole_days(
-    table: TableRef, selection: Selection, wanted: list[str]
-) -> Steps[list[IndexEntry]]:
+    table: TableRef, selection: Selection, decode: Decode[PlacedT], wanted: list[str]
+) -> Steps[list[PlacedT]]:
     """From all of each day's documents: for what takes most of them anyway."""
-    entries: list[IndexEntry] = []
+    entries: list[PlacedT] = []
     for start in range(0, len(wanted), DAYS_AT_ONCE):
         day_keys = [keys.files(table, day) for day in wanted[start : start + DAYS_AT_ONCE]]
         found = yield Pipeline([("HVALS", key) for key in day_keys])
         for key, stored in zip(day_keys, found, strict=True):
-            entries += _matching(selection, stored, key)
+            entries += _matching(selection, decode, stored, key)
     return entries
 
 
-def _filtered(table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
+def _filtered(
+    table: TableRef, selection: Selection, decode: Decode[PlacedT]
+) -> Steps[list[PlacedT]]:
     """From every day's documents, looked through by the server: only what matches travels."""
-    entries: list[IndexEntry] = []
+    entries: list[PlacedT] = []
     job = _pack(_wanted(selection))
     for day in (yield from days(table, selection)):
         key = keys.files(table, day)
-        entries += _matching(selection, (yield Call(FILTER, [key], job)), key)
+        entries += _matching(selection, decode, (yield Call(FILTER, [key], job)), key)
     return entries
 
 
-def _matching(selection: Selection, stored: Iterable[bytes], key: str) -> list[IndexEntry]:
-    matches = selection.matches
-    decoded = (documents.decode(document, key) for document in stored)
-    return [entry for entry in decoded if matches(entry)]
+def _matching(
+    selection: Selection, decode: Decode[PlacedT], stored: Sequence[bytes], key: str
+) -> list[PlacedT]:
+    return selection.among(decode(stored, key))

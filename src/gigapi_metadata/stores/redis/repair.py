@@ -19,19 +19,22 @@ from gigapi_metadata.stores.base import Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.importing import item_of
 from gigapi_metadata.stores.redis.queues import QueueList, plans_in
-from gigapi_metadata.stores.redis.reading import mend
+from gigapi_metadata.stores.redis.reading import mend, verify
 from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 _SCAN_COUNT = 1000
 _LISTS_AT_ONCE = 1000
+_FAULTS = 10  # of a day's index, that are told one by one
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
 class RedisRepairs:
     """The ability `Repairable` of RedisStore."""
+
+    _shared: bool
 
     # Reading
 
@@ -83,9 +86,13 @@ class RedisRepairs:
         return sorted(map(_text, found))
 
     def index_faults(self, table: TableRef) -> Steps[list[str]]:
-        """See `Repairable.index_faults`. A query looks at the index before it believes it."""
-        yield from ()
-        return []
+        """See `Repairable.index_faults`: what a query would not notice. One script call a day."""
+        if self._shared:
+            return []  # nobody asks it
+        head = keys.files(table, "")
+        places = yield from self.places(table)
+        days = [place.removeprefix(head) for place in places]
+        return (yield from verify(table, days, _FAULTS))
 
     # Mending
 
@@ -127,6 +134,8 @@ class RedisRepairs:
             if plan is not None and plan.kind == "merge":
                 of = (plan.iteration, plan.layer, plan.writer_id)
                 item |= {"ready": job.key(keys.ready(table, *of)), "dir": plan.dir}
+            elif plan is not None and plan.kind == "drop":
+                item["day"] = day_of(plan.paths[0])
             job.items.append(item)
         return (yield from job.call())
 
@@ -175,7 +184,7 @@ class _Job:
 
     def call(self) -> Steps[list[bool]]:
         job = {"entries": self.entries, "items": self.items, "days": self.days}
-        done = yield Call(REPAIR, self._keys, _pack(job), b"".join(self._raw))
+        done = yield Call(REPAIR, self._keys, _pack(job), [b"".join(self._raw)])
         return [bool(each) for each in done]
 
 

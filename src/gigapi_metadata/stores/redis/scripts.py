@@ -40,58 +40,58 @@ RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
-REPAIR = Script("repair")
-ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR)
+REPAIR = Script("repair", shared=_INDEXED)
+VERIFY = Script("verify", shared=(*_INDEXED, "times"), writes=False)
+ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR, VERIFY)
+
+
+Argument = str | bytes | int
 
 
 class Call(msgspec.Struct, frozen=True):
     """A script call: one request. Safe to send again: a script that writes leaves a receipt, or
     does nothing new when it is repeated.
 
-    `job` is ARGV: one MessagePack map, for a commit followed by the records of its files.
+    `job` is ARGV[1], a MessagePack map; `arguments` are those that follow.
     """
 
     script: Script
     keys: Sequence[str]
     job: bytes
-    records: bytes = b""
+    arguments: Sequence[bytes] = ()
 
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
         return self.script.writes
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """Send it through a redis-py client: the reply, or an awaitable of it."""
-        head = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        arguments = (self.job, self.records) if self.records else (self.job,)
-        return client.execute_command(*head, len(self.keys), *self.keys, *arguments)
+    def head(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
+        """What is sent before `arguments`: the script by its hash, or its source; keys; the job."""
+        script = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
+        return (*script, len(self.keys), *self.keys, self.job)
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One plain command, read-only or safe to repeat."""
+    """One plain command, read-only or safe to repeat. Its answer is as redis-py has it."""
 
-    args: Sequence[str | bytes | int]
+    args: Sequence[Argument]
     writes: bool = False
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """As `Call.send`."""
-        return client.execute_command(*self.args)
+
+class Plain(msgspec.Struct, frozen=True):
+    """One read-only command whose answer is the server's own: redis-py would not change it."""
+
+    args: Sequence[Argument]
+
+    writes = False
 
 
 class Pipeline(msgspec.Struct, frozen=True):
     """Several read-only commands in one round trip; the answers are a list. Not atomic."""
 
-    commands: Sequence[Sequence[str | bytes | int]]
+    commands: Sequence[Sequence[Argument]]
 
     writes = False
 
-    def send(self, client: Any, *, unknown_script: bool = False) -> Any:
-        """As `Call.send`."""
-        pipeline = client.pipeline(transaction=False)
-        for command in self.commands:
-            pipeline.execute_command(*command)
-        return pipeline.execute()
 
-
-Request = Call | Command | Pipeline
+Request = Call | Command | Plain | Pipeline

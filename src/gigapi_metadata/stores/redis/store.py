@@ -6,7 +6,7 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,13 +21,20 @@ from gigapi_metadata.names import (
 from gigapi_metadata.planning import (
     Rules,
 )
-from gigapi_metadata.stores.base import Change, QueueRef, Selection, Steps, TableRef
+from gigapi_metadata.stores.base import (
+    Change,
+    Columns,
+    PlacedT,
+    QueueRef,
+    Selection,
+    Steps,
+    TableRef,
+)
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.commit import commit_job
-from gigapi_metadata.stores.redis.connection import RECEIPT_S, Receipts
+from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.importing import import_job
-from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import select
+from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
+from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
 from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
@@ -39,8 +46,10 @@ from gigapi_metadata.stores.redis.scripts import (
     Call,
     Command,
     Pipeline,
+    Plain,
     Script,
 )
+from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
@@ -54,25 +63,26 @@ LISTS_AT_ONCE = 1000
 
 
 class RedisStore(RedisRepairs):
-    """Answers for every table of one Redis database. Holds no connection, only receipts.
+    """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
     """
 
-    def __init__(self, receipts: Receipts, *, shared: bool = False) -> None:
-        self._receipts = receipts
+    def __init__(self, session: Session, *, shared: bool = False) -> None:
+        self._session = session
         self._shared = shared
 
-    def check_path(self, path: str) -> None:
+    def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
-        check_gigapi_dir(dir_of(path))
+        for dir in {dir_of(path) for path in paths}:
+            check_gigapi_dir(dir)
 
     # Writing
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
-        script_keys, job, records = commit_job(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, script_keys, job, records)
+        call = commit_call(table, change, rules)
+        outcome, *missing = yield from self._write(COMMIT, table, *call)
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -130,7 +140,9 @@ class RedisStore(RedisRepairs):
         script_keys, job = import_job(table, plans)
         return int((yield from self._write(IMPORT, table, script_keys, job)))
 
-    def lease(self, table: TableRef, queue: QueueRef, lease_s: int) -> Steps[Plan | None]:
+    def lease(
+        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
+    ) -> Steps[list[Plan]]:
         """See `Store.lease`. One script call."""
         tail = ""
         if queue.kind == "merge":
@@ -155,6 +167,7 @@ class RedisStore(RedisRepairs):
             "kind": queue.kind,
             "layer": queue.layer,
             "seconds": lease_s,
+            "limit": limit,
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
@@ -162,7 +175,7 @@ class RedisStore(RedisRepairs):
         reply = b"AGAIN"
         while reply == b"AGAIN":
             reply = yield from self._write(LEASE, table, found_in, job)
-        return None if reply is None else plan_from(table, queue, reply)
+        return plans_from(table, queue, reply)
 
     def _write(
         self,
@@ -170,27 +183,43 @@ class RedisStore(RedisRepairs):
         table: TableRef,
         script_keys: Sequence[str],
         job: dict[str, Any],
-        records: bytes = b"",
+        arguments: Sequence[bytes] = (),
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once."""
-        with self._receipts.slot() as (client, slot, token):
+        with self._session.receipts.slot() as (client, slot, token):
             job["token"], job["receipt_s"] = token, RECEIPT_S
             receipt = keys.receipt(table, client, slot)
-            return (yield Call(script, [receipt, *script_keys], _pack(job), records))
+            return (yield Call(script, [receipt, *script_keys], _pack(job), arguments))
 
     # Reading
 
     def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
         """See `Store.get`. One HGET."""
         key = keys.files(table, day_of(path))
-        document = yield Command(("HGET", key, path))
+        document = yield Plain(("HGET", key, path))
         return None if document is None else documents.decode(document, key)
 
     def select(self, table: TableRef, selection: Selection) -> Steps[list[IndexEntry]]:
         """See `Store.select`. Through the time index, or from the hashes (reading.py)."""
-        entries = yield from select(table, selection, shared=self._shared)
-        entries.sort(key=lambda entry: (entry.min_time, entry.path))
+        entries = yield from self._selected(table, selection, documents.decode_all)
+        entries.sort(key=in_order)
         return entries
+
+    def columns(self, table: TableRef, selection: Selection) -> Steps[Columns]:
+        """See `Store.columns`."""
+        rows = yield from self._selected(table, selection, documents.decode_rows)
+        return documents.columns_of(rows)
+
+    def _selected(
+        self, table: TableRef, selection: Selection, decode: Decode[PlacedT]
+    ) -> Steps[list[PlacedT]]:
+        checks = self._session.full_checks
+        return select(table, selection, checks, decode, shared=self._shared)
+
+    def stream(self, table: TableRef, selection: Selection, size: int) -> Steps[None]:
+        """See `Store.stream`; reading.py says what is of one moment."""
+        checks = self._session.full_checks
+        return stream(table, selection, checks, shared=self._shared, size=size)
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""

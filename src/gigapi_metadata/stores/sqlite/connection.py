@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,30 +23,74 @@ from gigapi_metadata.errors import (
     StoreError,
     Unavailable,
 )
+from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
 APPLICATION_ID = 0x67696761  # "giga", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CHECKPOINT_PAGES = 4000
+"""Pages of the write-ahead log (16 MB) that are gathered before one commit takes them over into the
+file, which waits for the disk. SQLite's own 1,000 would do so every 230 single-file commits."""
+
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another one. Transactions take milliseconds; this is for crowds."""
 
 Synchronous = Literal["NORMAL", "FULL"]
 
 
+class Database(sqlite3.Connection):
+    """A connection that keeps in mind which number each table has. Numbers stay as they are."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._numbers: dict[TableRef, int] = {}
+
+    def table_id(self, table: TableRef) -> int | None:
+        """The table's number; None if nothing was ever written to it."""
+        known = self._numbers.get(table)
+        if known is None:
+            found = self.execute("SELECT id FROM tables WHERE database = ? AND name = ?", table)
+            row = found.fetchone()
+            if row is None:
+                return None
+            known = self._numbers[table] = int(row[0])
+        return known
+
+    def attempt(self, statement: str, values: tuple[object, ...]) -> bool:
+        """Run a statement; False, and nothing is changed, if a constraint forbids it."""
+        try:
+            self.execute(statement, values)
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def make_table(self, table: TableRef) -> int:
+        """Give a new table its number. Not kept in mind: the transaction may be rolled back."""
+        made = self.execute("INSERT INTO tables (database, name) VALUES (?, ?)", table).lastrowid
+        assert made is not None
+        return made
+
+
 class Transaction(msgspec.Struct, frozen=True):
     """One atomic request: `work` on a connection, inside a transaction of its own.
 
     creates: with `writes`, the file is made if it is not there; else `work` finds it empty.
+    single: `work` runs one statement, which is a transaction by itself.
     """
 
-    work: Callable[[sqlite3.Connection], Any]
+    work: Callable[[Database], Any]
     writes: bool = False
     creates: bool = True
+    single: bool = False
+
+
+Request = Transaction | Begin | Fetch
 
 
 class SQLiteConnection:
     """The catalog in the file `path`. Threads and processes may share it.
 
-    Each transaction has a connection to itself while it runs; idle ones are kept for the next. The
+    Each request has a connection to itself while it runs; idle ones are kept for the next. The
     file is made by the first write: reading a catalog that is not there finds it empty.
 
     synchronous: "NORMAL" survives a crash of any process; a power cut may take the last commits,
@@ -67,29 +112,47 @@ class SQLiteConnection:
         self.path = Path(text).absolute()
         self._synchronous = synchronous
         self._pid = os.getpid()
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._idle: deque[Database] = deque()
         self._closed = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
-    def perform(self, request: Transaction) -> Any:
+    def perform(self, request: Request) -> Any:
         """Run `request`; all of its writes happen, or, with an exception, none."""
         try:
-            connection = self._borrow(request.writes and request.creates)
-            if connection is None:
-                with closing(_empty_catalog()) as nothing:
-                    return _in_transaction(nothing, request)
-            try:
-                return _in_transaction(connection, request)
-            finally:
-                # Closed meanwhile: by whoever did not wait for this transaction to end.
-                if connection.in_transaction or self._closed:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
+            if isinstance(request, Transaction):
+                return self._transact(request)
+            if isinstance(request, Begin):
+                return self._begin(request)
+            return request.reading.fetch(request.size)
         except (sqlite3.Error, OSError) as error:
             raise self._mapped(error) from error
+
+    def _transact(self, request: Transaction) -> Any:
+        connection = self._borrow(request.writes and request.creates)
+        if connection is None:
+            with closing(_empty_catalog()) as nothing:
+                return _in_transaction(nothing, request)
+        try:
+            return _in_transaction(connection, request)
+        finally:
+            self._give_back(connection)
+
+    def _begin(self, request: Begin) -> Reading:
+        connection = self._borrow(False)
+        if connection is None:
+            nothing = _empty_catalog()
+            return Reading(nothing, request.work(nothing), nothing.close)
+        connection.execute("BEGIN")
+        return Reading(connection, request.work(connection), partial(self._give_back, connection))
+
+    def _give_back(self, connection: Database) -> None:
+        # Closed meanwhile: by whoever did not wait for this transaction to end.
+        if connection.in_transaction or self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Close all connections. May be called again. Used later, it opens the file each time."""
@@ -103,7 +166,7 @@ class SQLiteConnection:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _borrow(self, creates: bool) -> sqlite3.Connection | None:
+    def _borrow(self, creates: bool) -> Database | None:
         """A connection to a catalog; None if there is none and it is not to be made."""
         if self._pid != os.getpid():
             # After a fork: using or even closing the parent's connections would break its locks.
@@ -125,13 +188,14 @@ class SQLiteConnection:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def _open(self, creates: bool) -> sqlite3.Connection | None:
+    def _open(self, creates: bool) -> Database | None:
         connection = sqlite3.connect(
             self.path,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
+            factory=Database,
         )
         try:
             # Looking comes first: somebody else's file must stay as it is.
@@ -141,6 +205,7 @@ class SQLiteConnection:
                     return None
                 self._prepare(connection)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
@@ -153,7 +218,7 @@ class SQLiteConnection:
 
         Raises:
             CorruptState: it belongs to someone else.
-            InvalidConfiguration: it is a catalog that we are too old for.
+            InvalidConfiguration: it is a catalog of another layout than ours.
         """
         # In one statement, and so of one moment: another process may be making the catalog.
         owner, version, found = connection.execute(
@@ -168,6 +233,12 @@ class SQLiteConnection:
             raise InvalidConfiguration(
                 f"{self.path} was made by a newer gigapi-metadata (layout {version}); upgrade "
                 "this one"
+            )
+        if version < SCHEMA_VERSION:
+            raise InvalidConfiguration(
+                f"{self.path} was made by an earlier gigapi-metadata (layout {version}, this one "
+                f"has {SCHEMA_VERSION}): export it with that one and import it with this one, or "
+                "scan the lake into a new file"
             )
         return True
 
@@ -215,7 +286,7 @@ class AsyncSQLiteConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
-    async def perform(self, request: Transaction) -> Any:
+    async def perform(self, request: Request) -> Any:
         """As `SQLiteConnection.perform`, awaitable."""
         import asyncio  # costs a command line 30 ms that has no use for it
 
@@ -233,10 +304,12 @@ class AsyncSQLiteConnection:
 
 
 # Connections of a parent process: kept from the garbage collector, which would close them.
-_abandoned: list[deque[sqlite3.Connection]] = []
+_abandoned: list[deque[Database]] = []
 
 
-def _in_transaction(connection: sqlite3.Connection, request: Transaction) -> Any:
+def _in_transaction(connection: Database, request: Transaction) -> Any:
+    if request.single:
+        return request.work(connection)
     connection.execute("BEGIN IMMEDIATE" if request.writes else "BEGIN")
     try:
         result = request.work(connection)
@@ -276,8 +349,10 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _empty_catalog() -> sqlite3.Connection:
+def _empty_catalog() -> Database:
     """What a catalog that does not exist yet looks like to a reader."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, factory=Database
+    )
     _create(connection)
     return connection

@@ -15,12 +15,13 @@ from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind,
 from gigapi_metadata.planning import COMPLETION_MEMORY_S, merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
 from gigapi_metadata.stores.sqlite.queues import NEXT_POSITION
+from gigapi_metadata.stores.sqlite.rows import join_path, split_path
 
 _decode_seconds = msgspec.json.Decoder(list[int]).decode
 
 
 class _Due(NamedTuple):
-    """A plan that may be handed out: a row of _FIRST_DUE."""
+    """A plan that may be handed out: a row of _FIRST_MERGE or _HEAD."""
 
     seq: int
     dir: str
@@ -35,12 +36,17 @@ class _Due(NamedTuple):
     attempts: int
 
 
+_PLACE = """
+    table_id = :table_id AND kind = +:kind AND layer = :layer AND writer_id = :writer_id
+    AND iteration = :iteration
+"""
+_DUE = ", ".join(_Due._fields)
+
 # Of each dir: the head of the waiting plans, else the first leased one whose lease ran out.
-_FIRST_DUE = f"""
-    SELECT {", ".join(_Due._fields)}
-    FROM plans AS plan
-    WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
-      AND iteration = :iteration AND due_s <= :now_s
+_FIRST_MERGE = f"""
+    SELECT {_DUE}
+    FROM plans AS plan INDEXED BY {{index}}
+    WHERE {_PLACE} AND kind = 'merge' AND due_s <= :now_s
       AND (leased = 1 OR NOT EXISTS (
           SELECT 1 FROM plans AS earlier
           WHERE earlier.table_id = plan.table_id AND earlier.kind = plan.kind
@@ -50,6 +56,38 @@ _FIRST_DUE = f"""
     ORDER BY dir, leased, position
     LIMIT 1
 """
+_FEW = 64
+_MANY_MERGES = f"""
+    SELECT count(*) FROM (SELECT 1 FROM plans INDEXED BY plans_due
+                          WHERE {_PLACE} AND kind = 'merge' AND due_s <= :now_s LIMIT {_FEW})
+"""
+
+# The same for moves and drops, which have one queue and so one head each.
+_HEAD = f"""
+    SELECT {_DUE} FROM (
+        SELECT * FROM plans INDEXED BY plans_queue
+        WHERE {_PLACE} AND dir = '' AND leased = 0 ORDER BY position LIMIT 1)
+    WHERE due_s <= :now_s
+"""
+_FIRST_EXPIRED = f"""
+    SELECT {_DUE} FROM plans INDEXED BY plans_due
+    WHERE {_PLACE} AND leased = 1 AND due_s <= :now_s ORDER BY position LIMIT 1
+"""
+
+
+def _first_due(db: sqlite3.Connection, place: dict[str, object]) -> _Due | None:
+    """The plan that is next to be handed out. Its cost does not grow with the plans that are not
+    due, nor, but for a step each in the index, with those that are."""
+    if place["kind"] == "merge":
+        (due,) = db.execute(_MANY_MERGES, place).fetchone()
+        if not due:
+            return None
+        # Few of them are sorted; among many, the first dir that has one is soon found.
+        index = "plans_queue" if due == _FEW else "plans_due"
+        row = db.execute(_FIRST_MERGE.format(index=index), place).fetchone()
+    else:
+        row = db.execute(_HEAD, place).fetchone() or db.execute(_FIRST_EXPIRED, place).fetchone()
+    return None if row is None else _Due(*row)
 
 
 def lease(
@@ -61,7 +99,7 @@ def lease(
     now_s: int,
 ) -> Plan | None:
     """Hand out the first plan that is due; discard those that name no living file on the way."""
-    place = {
+    place: dict[str, object] = {
         "table_id": table_id,
         "kind": queue.kind,
         "layer": queue.layer,
@@ -69,9 +107,8 @@ def lease(
         "iteration": queue.iteration if queue.kind == "merge" else 0,
         "now_s": now_s,
     }
-    while (row := db.execute(_FIRST_DUE, place).fetchone()) is not None:
-        due = _Due(*row)
-        paths = _living(db, table_id, due.seq, queue, due.path, now_s)
+    while (due := _first_due(db, place)) is not None:
+        paths = _living(db, table_id, due, queue, now_s)
         if not paths:
             _delete(db, due.seq)
             continue
@@ -106,10 +143,10 @@ def _plan(
     if queue.kind == "merge":
         # From the first path as queued, living or not: it must not change between attempts.
         first = db.execute(
-            "SELECT path FROM plan_files WHERE plan = ? ORDER BY position LIMIT 1", (due.seq,)
+            "SELECT name FROM plan_files WHERE plan = ? ORDER BY position LIMIT 1", (due.seq,)
         ).fetchone()[0]
         level = queue.iteration
-        target = merge_target(due.id, due.dir, level, first)
+        target = merge_target(due.id, due.dir, level, join_path(due.dir, first))
         return MergePlan(due.id, database, name, layer, writer_id, level, paths, target, *held)
     if queue.kind == "move":
         to = (due.path_to, due.layer_to)
@@ -118,20 +155,22 @@ def _plan(
 
 
 def _living(
-    db: sqlite3.Connection, table_id: int, seq: int, queue: QueueRef, path: str, now_s: int
+    db: sqlite3.Connection, table_id: int, due: _Due, queue: QueueRef, now_s: int
 ) -> list[str]:
     """The files a plan still has to deal with; empty when there is nothing left to do."""
     if queue.kind == "merge":
         rows = db.execute(
-            """SELECT plan_files.path FROM plan_files JOIN files USING (path)
-               WHERE plan_files.plan = ? AND files.table_id = ? AND files.layer = ?
+            """SELECT plan_files.name FROM plan_files CROSS JOIN files USING (name)
+               WHERE plan_files.plan = ? AND files.table_id = ? AND files.dir = ?
+                 AND files.layer = ?
                ORDER BY plan_files.position""",
-            (seq, table_id, queue.layer),
+            (due.seq, table_id, due.dir, queue.layer),
         )
-        return list(dict.fromkeys(row[0] for row in rows))
+        return list(dict.fromkeys(join_path(due.dir, row[0]) for row in rows))
+    path = due.path
     alive = db.execute(
-        "SELECT 1 FROM files WHERE table_id = ? AND path = ? AND layer = ?",
-        (table_id, path, queue.layer),
+        "SELECT 1 FROM files WHERE table_id = ? AND dir = ? AND name = ? AND layer = ?",
+        (table_id, *split_path(path), queue.layer),
     ).fetchone()
     if queue.kind == "move":
         return [path] if alive else []
@@ -141,7 +180,7 @@ def _living(
         """SELECT 1 FROM plans
            WHERE kind = 'drop' AND table_id = ? AND path = ? AND layer = ? AND leased = 0
              AND seq <> ? AND due_s > ?""",
-        (table_id, path, queue.layer, seq, now_s),
+        (table_id, path, queue.layer, due.seq, now_s),
     ).fetchone()
     return [] if alive or later else [path]
 
@@ -161,11 +200,15 @@ def _give_up_lease(db: sqlite3.Connection, seq: int, lease_s: int, now_s: int) -
 
 def find_leased(db: sqlite3.Connection, table_id: int, plan: Plan) -> int | None:
     """The row of the plan that is held under exactly this lease."""
+    iteration = plan.iteration if isinstance(plan, MergePlan) else 0
     found = db.execute(
-        """SELECT seq FROM plans
-           WHERE table_id = ? AND kind = ? AND layer = ? AND writer_id = ? AND id = ?
-             AND leased = 1 AND given_back = 0 AND due_s = ?""",
-        (table_id, _kind_of(plan), layer_of(plan), plan.writer_id, plan.id, plan.lease_s),
+        """SELECT seq FROM plans INDEXED BY plans_due
+           WHERE table_id = ? AND kind = +? AND layer = ? AND writer_id = ? AND iteration = ?
+             AND due_s = ? AND id = ? AND leased = 1 AND given_back = 0""",
+        (
+            *(table_id, _kind_of(plan), layer_of(plan), plan.writer_id),
+            *(iteration, plan.lease_s, plan.id),
+        ),
     ).fetchone()
     return None if found is None else int(found[0])
 

@@ -20,13 +20,19 @@ from gigapi_metadata.planning import (
     pack,
 )
 from gigapi_metadata.stores.base import QueueRef
+from gigapi_metadata.stores.sqlite.rows import join_path, split_path
 
+# The index is named, here and in leases.py, and a kind compared as +:kind: SQLite would else weigh
+# the partial indexes by a parameter's value, and so compile the statement anew for each.
 NEXT_POSITION = """
-    (SELECT coalesce(max(position), 0) + 1 FROM plans
+    (SELECT coalesce(max(position), 0) + 1 FROM plans INDEXED BY plans_queue
      WHERE table_id = :table_id AND kind = :kind AND layer = :layer AND writer_id = :writer_id
        AND iteration = :iteration AND dir = :dir AND leased = :leased)
 """
 """The place after the last plan of a queue, idle or leased: SQL with named parameters."""
+
+_Place = tuple[int, str, str, int, str]
+"""A merge queue: table, layer, writer, iteration, dir."""
 
 
 def queue_merge(
@@ -38,46 +44,53 @@ def queue_merge(
     now_s: int,
 ) -> None:
     """Add new files of one dir, layer and writer to its merge queue."""
-    place = {
-        "table_id": table_id,
-        "kind": "merge",
-        "layer": files[0].layer,
-        "writer_id": files[0].writer_id,
-        "iteration": queue.iteration,
-        "dir": dir,
-        "leased": 0,
-    }
+    place = (table_id, files[0].layer, files[0].writer_id, queue.iteration, dir)
     last = db.execute(_LAST_FILE, place).fetchone()
     seq, position, total = last or (None, -1, None)
     sizes = [file.size_bytes for file in files]
+    rows: list[tuple[object, ...]] = []
     for opens, indices in pack(total, sizes, queue.max_size):
         if opens:
-            seq = db.execute(
-                f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, due_s, id,
-                                       position)
-                    VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
-                            {NEXT_POSITION})""",
-                {**place, "due_s": merge_due_s(now_s, queue.timeout_s), "id": new_id()},
-            ).lastrowid
+            seq = _open_merge(db, place, merge_due_s(now_s, queue.timeout_s))
             position, total = -1, 0
         for index in indices:
             position, total = position + 1, _clamp((total or 0) + sizes[index])
-            db.execute(
-                "INSERT INTO plan_files (plan, position, path, total_bytes) VALUES (?, ?, ?, ?)",
-                (seq, position, files[index].path, total),
-            )
+            rows.append((seq, position, split_path(files[index].path)[1], total))
+    db.executemany(_ADD_FILE, rows)
 
 
 # The last file of a queue's last waiting plan.
 _LAST_FILE = """
     SELECT plan, position, total_bytes FROM plan_files
     WHERE plan = (SELECT seq FROM plans
-                  WHERE table_id = :table_id AND kind = :kind AND layer = :layer
-                    AND writer_id = :writer_id AND iteration = :iteration AND dir = :dir
-                    AND leased = 0
+                  WHERE table_id = ? AND kind = 'merge' AND layer = ? AND writer_id = ?
+                    AND iteration = ? AND dir = ? AND leased = 0
                   ORDER BY position DESC LIMIT 1)
     ORDER BY position DESC LIMIT 1
 """
+_ADD_FILE = "INSERT INTO plan_files (plan, position, name, total_bytes) VALUES (?, ?, ?, ?)"
+
+
+def _open_merge(db: sqlite3.Connection, place: _Place, due_s: int) -> int | None:
+    """The row of a new plan at the end of a merge queue."""
+    table_id, layer, writer_id, iteration, dir = place
+    return db.execute(
+        f"""INSERT INTO plans (table_id, kind, layer, writer_id, iteration, dir, due_s, id,
+                               position)
+            VALUES (:table_id, :kind, :layer, :writer_id, :iteration, :dir, :due_s, :id,
+                    {NEXT_POSITION})""",
+        {
+            "table_id": table_id,
+            "kind": "merge",
+            "layer": layer,
+            "writer_id": writer_id,
+            "iteration": iteration,
+            "dir": dir,
+            "leased": 0,
+            "due_s": due_s,
+            "id": new_id(),
+        },
+    ).lastrowid
 
 
 def queue_move(
@@ -206,9 +219,9 @@ def _import(db: sqlite3.Connection, table_id: int, plan: QueuedPlan) -> bool:
     if added.rowcount and is_merge:
         # Only the sum is known; of the running totals only the last is ever asked for.
         db.executemany(
-            "INSERT INTO plan_files (plan, position, path, total_bytes) VALUES (?, ?, ?, ?)",
+            _ADD_FILE,
             [
-                (added.lastrowid, position, path, plan.size_bytes)
+                (added.lastrowid, position, split_path(path)[1], plan.size_bytes)
                 for position, path in enumerate(plan.paths)
             ],
         )
@@ -229,13 +242,13 @@ def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
     """Every plan, by kind and place, in its queue's order."""
     names: dict[int, list[str]] = {}
     totals: dict[int, int] = {}
-    for seq, path, total in db.execute(
-        """SELECT plan_files.plan, plan_files.path, plan_files.total_bytes
+    for seq, dir, name, total in db.execute(
+        """SELECT plan_files.plan, plans.dir, plan_files.name, plan_files.total_bytes
            FROM plans JOIN plan_files ON plan_files.plan = plans.seq
            WHERE plans.table_id = ? ORDER BY plan_files.plan, plan_files.position""",
         (table_id,),
     ):
-        names.setdefault(seq, []).append(path)
+        names.setdefault(seq, []).append(join_path(dir, name))
         totals[seq] = total
     rows = db.execute(
         """SELECT seq, kind, leased AND NOT given_back, id, layer, writer_id, dir, iteration, path,

@@ -5,6 +5,7 @@ Every repair is one transaction that looks again before it writes.
 
 from __future__ import annotations
 
+import ast
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +17,8 @@ from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.planning import MAX_TIME_S
 from gigapi_metadata.stores.base import Steps, TableRef
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
-from gigapi_metadata.stores.sqlite import rows
-from gigapi_metadata.stores.sqlite.connection import Transaction
+from gigapi_metadata.stores.sqlite import reading, rows
+from gigapi_metadata.stores.sqlite.connection import Database, Transaction
 
 _PLAN = (
     "seq, kind, layer, writer_id, iteration, dir, leased, position, due_s, id, path, path_to, "
@@ -29,7 +30,10 @@ _SET_ASIDE = """
         PRIMARY KEY (table_id, name, content)
     ) WITHOUT ROWID
 """
+_ROW = f"dir, name, {rows.COLUMNS}"
+_AT_PATH = "table_id = ? AND dir = ? AND name = ?"
 _FILES = "the table files"
+_TEXTS = ("dir", "name", "layer", "writer_id")
 _INTEGERS = ("size_bytes", "min_time", "max_time", "row_count", "chunk_time")
 
 
@@ -48,40 +52,31 @@ class SQLiteRepairs:
     def places(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.places`: the first folders of paths."""
 
-        def work(db: sqlite3.Connection) -> list[str]:
-            table_id = rows.find_table(db, table)
-            paths = db.execute("SELECT path FROM files WHERE table_id = ?", (table_id,))
-            return sorted({_place_of(str(path)) for (path,) in paths})
-
-        found: list[str] = yield Transaction(work)
-        return found
+        found: list[str] = yield Transaction(lambda db: reading.folders(db, table))
+        return sorted({day_of(str(dir)) for dir in found})
 
     def place_of(self, table: TableRef, path: str, layer: str) -> str:
         """See `Repairable.place_of`."""
-        return _place_of(path)
+        return day_of(dir_of(path))
 
     def stored(self, table: TableRef, place: str) -> Steps[list[StoredEntry]]:
         """See `Repairable.stored`."""
 
-        def work(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            table_id = rows.find_table(db, table)
-            query = f"SELECT {rows.COLUMNS} FROM files WHERE table_id = ?"
-            if not place:
-                return db.execute(f"{query} AND instr(path, '/') = 0", (table_id,)).fetchall()
-            head = f"{place}/"
-            end = rows.end_of_prefix(head)
+        def work(db: Database) -> list[tuple[Any, ...]]:
             return db.execute(
-                f"{query} AND path >= ? AND path < ?", (table_id, head, end)
+                f"""SELECT {_ROW} FROM files
+                    WHERE table_id = ? AND (dir = ? OR dir >= ? AND dir < ?)""",
+                (db.table_id(table), place, f"{place}/", f"{place}0"),  # 0 follows the slash
             ).fetchall()
 
         found: list[tuple[Any, ...]] = yield Transaction(work)
-        return [_stored(table, row) for row in found]
+        return [_stored(table, place, row) for row in found]
 
     def stored_plans(self, table: TableRef) -> Steps[list[StoredPlan]]:
         """See `Repairable.stored_plans`."""
 
-        def work(db: sqlite3.Connection) -> list[StoredPlan]:
-            table_id = rows.find_table(db, table)
+        def work(db: Database) -> list[StoredPlan]:
+            table_id = db.table_id(table)
             found = db.execute(
                 f"""SELECT {_PLAN} FROM plans WHERE table_id = ?
                     ORDER BY kind, dir, iteration, layer, writer_id, leased, position""",
@@ -93,40 +88,38 @@ class SQLiteRepairs:
         return plans
 
     def counts(self, table: TableRef) -> Steps[dict[str, str] | None]:
-        """See `Repairable.counts`."""
-
-        def work(db: sqlite3.Connection) -> dict[str, str]:
-            query = "SELECT dir, files FROM folders WHERE table_id = ?"
-            return {dir: str(n) for dir, n in db.execute(query, (rows.find_table(db, table),))}
-
-        found: dict[str, str] = yield Transaction(work)
-        return found
+        """See `Repairable.counts`: folders are those of the rows."""
+        yield from ()
+        return None
 
     def set_aside(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.set_aside`."""
 
-        def work(db: sqlite3.Connection) -> list[str]:
+        def work(db: Database) -> list[str]:
             made = "SELECT count(*) FROM sqlite_master WHERE name = 'set_aside'"
             if not db.execute(made).fetchone()[0]:
                 return []
             query = "SELECT name FROM set_aside WHERE table_id = ? ORDER BY name"
-            return [name for (name,) in db.execute(query, (rows.find_table(db, table),))]
+            return [name for (name,) in db.execute(query, (db.table_id(table),))]
 
         found: list[str] = yield Transaction(work)
         return found
 
     def index_faults(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.index_faults`: rows whose span is not that of their times."""
-        wrong: list[tuple[str, int]] = yield Transaction(partial(_wrong_spans, table))
-        return [f"the span of {path!r} is wrong: queries may not find it" for path, _ in wrong]
+        wrong: list[_Span] = yield Transaction(partial(_wrong_spans, table))
+        return [
+            f"the span of {rows.join_path(dir, name)!r} is wrong: queries may not find it"
+            for _, dir, name in wrong
+        ]
 
     # Mending
 
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_entries`. One transaction."""
 
-        def work(db: sqlite3.Connection) -> list[bool]:
-            table_id = rows.find_table(db, table)
+        def work(db: Database) -> list[bool]:
+            table_id = db.table_id(table)
             if table_id is None:
                 return [False for _ in repairs]
             return [_mend_entry(db, table_id, repair) for repair in repairs]
@@ -137,8 +130,8 @@ class SQLiteRepairs:
     def mend_plans(self, table: TableRef, repairs: Sequence[PlanRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_plans`. One transaction."""
 
-        def work(db: sqlite3.Connection) -> list[bool]:
-            table_id = rows.find_table(db, table)
+        def work(db: Database) -> list[bool]:
+            table_id = db.table_id(table)
             if table_id is None:
                 return [False for _ in repairs]
             return [_mend_plan(db, table_id, repair) for repair in repairs]
@@ -147,63 +140,55 @@ class SQLiteRepairs:
         return done
 
     def recount(self, table: TableRef, places: Sequence[str]) -> Steps[None]:
-        """See `Repairable.recount`. One transaction."""
-        wanted = set(places)
-
-        def work(db: sqlite3.Connection) -> None:
-            table_id = rows.find_table(db, table)
-            counts: dict[str, int] = {}
-            for (path,) in db.execute("SELECT path FROM files WHERE table_id = ?", (table_id,)):
-                if _place_of(path) in wanted:
-                    counts[dir_of(path)] = counts.get(dir_of(path), 0) + 1
-            known = db.execute("SELECT dir FROM folders WHERE table_id = ?", (table_id,))
-            stale = [(table_id, dir) for (dir,) in known.fetchall() if day_of(dir) in wanted]
-            db.executemany("DELETE FROM folders WHERE table_id = ? AND dir = ?", stale)
-            db.executemany(
-                "INSERT INTO folders (table_id, dir, files) VALUES (?, ?, ?)",
-                [(table_id, dir, number) for dir, number in counts.items()],
-            )
-
-        yield Transaction(work, writes=True, creates=False)
+        """See `Repairable.recount`: there is nothing to count."""
+        yield from ()
 
     def reindex(self, table: TableRef) -> Steps[None]:
         """See `Repairable.reindex`. One transaction."""
 
-        def work(db: sqlite3.Connection) -> None:
-            table_id = rows.find_table(db, table)
-            for path, span in _wrong_spans(table, db):
-                db.execute(
-                    "UPDATE files SET span = ? WHERE table_id = ? AND path = ?",
-                    (span, table_id, path),
-                )
+        def work(db: Database) -> None:
+            table_id = db.table_id(table)
+            db.executemany(
+                f"UPDATE files SET span = ? WHERE {_AT_PATH}",
+                [(span, table_id, dir, name) for span, dir, name in _wrong_spans(table, db)],
+            )
 
         yield Transaction(work, writes=True, creates=False)
 
 
-def _place_of(path: str) -> str:
-    """The first folder of a path, "" for a file that lies in none."""
-    return day_of(dir_of(path))
-
-
-def _stored(table: TableRef, row: tuple[Any, ...]) -> StoredEntry:
-    named = dict(zip(rows.COLUMNS.split(", "), row, strict=True))
-    name, raw = str(named["path"]), repr(row).encode()
-    place = _place_of(name)
-    wrong = [column for column in _INTEGERS if type(named[column]) is not int]
-    wrong += [column for column in ("path", "layer", "writer_id") if type(named[column]) is not str]
+def _stored(table: TableRef, place: str, row: tuple[Any, ...]) -> StoredEntry:
+    found = dict(zip(_ROW.split(", "), row, strict=True))
+    name, raw = rows.join_path(str(found["dir"]), str(found["name"])), _raw_of(row)
+    wrong = [column for column in _INTEGERS if type(found[column]) is not int]
+    wrong += [column for column in _TEXTS if type(found[column]) is not str]
     if wrong:
-        fault = f"{_FILES}: row {name!r}: {wrong[0]} is {named[wrong[0]]!r}"
+        fault = f"{_FILES}: row {name!r}: {wrong[0]} is {found[wrong[0]]!r}"
         return StoredEntry(place, name, raw, None, fault)
     try:
-        return StoredEntry(place, name, raw, rows.entry_of(table, row))
+        entry = rows.entry_of(table, (*row[2:], *row[:2]))
     except CorruptState as fault:
         return StoredEntry(place, name, raw, None, f"{_FILES}: row {name!r}: {fault}")
+    misplaced = ""
+    if rows.split_path(name) != row[:2]:
+        misplaced = f"its dir is {found['dir']!r} and its name {found['name']!r}"
+    return StoredEntry(place, name, raw, entry, misplaced=misplaced)
+
+
+def _raw_of(row: tuple[Any, ...]) -> bytes:
+    """A row of _ROW, where it stands in a line of its own."""
+    return f"{row[:2]!r}\n{row[2:]!r}".encode()
+
+
+def _place_in(raw: bytes) -> tuple[Any, Any]:
+    """The dir and name in what `_raw_of` returned."""
+    dir, name = ast.literal_eval(raw.partition(b"\n")[0].decode())
+    return dir, name
 
 
 def _stored_plan(db: sqlite3.Connection, row: tuple[Any, ...]) -> StoredPlan:
     found = dict(zip(_PLAN.split(", "), row, strict=True))
     files = db.execute(
-        "SELECT path, total_bytes FROM plan_files WHERE plan = ? ORDER BY position",
+        "SELECT name, total_bytes FROM plan_files WHERE plan = ? ORDER BY position",
         (found["seq"],),
     ).fetchall()
     due = found["due_s"]
@@ -218,7 +203,7 @@ def _stored_plan(db: sqlite3.Connection, row: tuple[Any, ...]) -> StoredPlan:
         writer_id=found["writer_id"],
         dir=found["dir"] or dir_of(found["path"]),
         iteration=found["iteration"],
-        paths=[path for path, _ in files] or [found["path"]],
+        paths=[rows.join_path(found["dir"], name) for name, _ in files] or [found["path"]],
         size_bytes=files[-1][1] if files else 0,
         due_s=due_s or 0,
         attempts=found["attempts"],
@@ -232,17 +217,14 @@ def _stored_plan(db: sqlite3.Connection, row: tuple[Any, ...]) -> StoredPlan:
 
 def _mend_entry(db: sqlite3.Connection, table_id: int, repair: EntryRepair) -> bool:
     old, new = repair.old, repair.new
-    row = db.execute(
-        f"SELECT {rows.COLUMNS} FROM files WHERE table_id = ? AND path = ?", (table_id, old.name)
-    ).fetchone()
-    if row is None or repr(row).encode() != old.raw:
+    place = (table_id, *_place_in(old.raw))
+    row = db.execute(f"SELECT {_ROW} FROM files WHERE {_AT_PATH}", place).fetchone()
+    if row is None or _raw_of(row) != old.raw:
         return False
-    if repair.keep:
+    db.execute(f"DELETE FROM files WHERE {_AT_PATH}", place)
+    taken = new is not None and not db.execute(rows.INSERT, rows.row_of(new, table_id)).rowcount
+    if repair.keep or taken:
         _put_aside(db, table_id, old.name, old.raw.decode())
-    db.execute("DELETE FROM files WHERE table_id = ? AND path = ?", (table_id, old.name))
-    _count(db, table_id, dir_of(old.name), -1)
-    if new is not None and db.execute(rows.INSERT, rows.row_of(new, table_id)).rowcount:
-        _count(db, table_id, dir_of(new.path), 1)
     return True
 
 
@@ -270,15 +252,19 @@ def _mend_plan(db: sqlite3.Connection, table_id: int, repair: PlanRepair) -> boo
     if new.kind == "merge" and new.paths != old.plan.paths:
         db.execute("DELETE FROM plan_files WHERE plan = ?", (seq,))
         db.executemany(
-            "INSERT INTO plan_files (plan, position, path, total_bytes) VALUES (?, ?, ?, ?)",
-            [(seq, position, path, new.size_bytes) for position, path in enumerate(new.paths)],
+            "INSERT INTO plan_files (plan, position, name, total_bytes) VALUES (?, ?, ?, ?)",
+            [
+                (seq, position, rows.split_path(path)[1], new.size_bytes)
+                for position, path in enumerate(new.paths)
+            ],
         )
     return True
 
 
 def _is_living(db: sqlite3.Connection, table_id: int, path: str, layer: str) -> bool:
-    query = "SELECT 1 FROM files WHERE table_id = ? AND path = ? AND layer = ?"
-    return db.execute(query, (table_id, path, layer)).fetchone() is not None
+    query = f"SELECT 1 FROM files WHERE {_AT_PATH} AND layer = ?"
+    found = db.execute(query, (table_id, *rows.split_path(path), layer))
+    return found.fetchone() is not None
 
 
 def _put_aside(db: sqlite3.Connection, table_id: int, name: str, content: str) -> None:
@@ -286,23 +272,18 @@ def _put_aside(db: sqlite3.Connection, table_id: int, name: str, content: str) -
     db.execute("INSERT OR IGNORE INTO set_aside VALUES (?, ?, ?)", (table_id, name, content))
 
 
-def _count(db: sqlite3.Connection, table_id: int, dir: str, change: int) -> None:
-    db.execute(
-        """INSERT INTO folders (table_id, dir, files) VALUES (?, ?, ?)
-           ON CONFLICT DO UPDATE SET files = files + excluded.files""",
-        (table_id, dir, change),
-    )
-    db.execute("DELETE FROM folders WHERE table_id = ? AND dir = ? AND files <= 0", (table_id, dir))
+_Span = tuple[int, str, str]
+"""The right span of a row, its dir and name."""
 
 
-def _wrong_spans(table: TableRef, db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """(path, right span) of rows that queries may pass over."""
+def _wrong_spans(table: TableRef, db: Database) -> list[_Span]:
+    """Rows that queries may pass over."""
     found = db.execute(
-        "SELECT path, min_time, max_time, span FROM files WHERE table_id = ?",
-        (rows.find_table(db, table),),
+        "SELECT dir, name, min_time, max_time, span FROM files WHERE table_id = ?",
+        (db.table_id(table),),
     )
     return [
-        (path, right)
-        for path, first, last, span in found
+        (right, dir, name)
+        for dir, name, first, last, span in found
         if type(first) is type(last) is int and span != (right := rows.span_of(first, last))
     ]

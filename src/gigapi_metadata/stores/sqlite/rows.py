@@ -1,9 +1,7 @@
-"""Rows of the table `files`, as entries and back."""
+"""Entries as rows of `files`, and back."""
 
 from __future__ import annotations
 
-import sqlite3
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,47 +9,81 @@ import msgspec
 
 from gigapi_metadata.errors import CorruptState
 from gigapi_metadata.model import IndexEntry, Stats
-from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.base import Columns, TableRef
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Stats).decode
 
 COLUMNS = (
-    "path, size_bytes, min_time, max_time, layer, row_count, chunk_time, min_data, max_data, "
-    "writer_id"
+    "size_bytes, min_time, max_time, layer, row_count, chunk_time, min_data, max_data, writer_id"
 )
+"""What is read of a row, before its dir and name."""
+
 INSERT = f"""
-    INSERT INTO files ({COLUMNS}, span, table_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING
+    INSERT INTO files ({COLUMNS}, span, table_id, dir, name)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+"""Takes a row of `row_of`; writes none if the path is there."""
+
+ARRIVE = f"""
+    INSERT INTO arrivals ({COLUMNS}, span, table_id, dir, name, iteration, max_size)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+"""Takes a row of `row_of`, its iteration and the size of a merge."""
+
+REPLACE = f"""
+    UPDATE files SET {", ".join(f"{column} = ?" for column in COLUMNS.split(", "))}, span = ?
+    WHERE table_id = ? AND dir = ? AND name = ?
+"""
+"""Takes a row of `row_of`, whose path must be there."""
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """A path as it is kept: its dir and the file's name."""
+    dir, _, name = path.rpartition("/")
+    return dir, name
+
+
+def join_path(dir: str, name: str) -> str:
+    """The path that `split_path` was given."""
+    return f"{dir}/{name}" if dir else name
 
 
 def span_of(min_time: int, max_time: int) -> int:
-    """The smallest n with max_time - min_time < 2^n: which range of files_time a file lies in."""
+    """The smallest n with max_time - min_time < 2^n: which range of `files` a file lies in."""
     return (max_time - min_time).bit_length()
 
 
-def row_of(entry: IndexEntry, table_id: int) -> tuple[object, ...]:
-    """What INSERT takes."""
+def row_of(entry: IndexEntry, table_id: int) -> tuple[Any, ...]:
+    """The row of an entry, its dir and name last."""
+    dir, _, name = entry.path.rpartition("/")
+    min_time, max_time = entry.min_time, entry.max_time
+    min_data, max_data = entry.min_data, entry.max_data
     return (
-        entry.path,
         entry.size_bytes,
-        entry.min_time,
-        entry.max_time,
+        min_time,
+        max_time,
         entry.layer,
         entry.row_count,
         entry.chunk_time,
-        None if entry.min_data is None else _encode(entry.min_data).decode(),
-        None if entry.max_data is None else _encode(entry.max_data).decode(),
+        None if min_data is None else _encode(min_data).decode(),
+        None if max_data is None else _encode(max_data).decode(),
         entry.writer_id,
-        span_of(entry.min_time, entry.max_time),
+        span_of(min_time, max_time),
         table_id,
+        dir,
+        name,
     )
 
 
 def entry_of(table: TableRef, row: Sequence[Any]) -> IndexEntry:
-    """The entry of a row of COLUMNS. Or CorruptState."""
-    path, size, min_time, max_time, layer, rows, chunk_time, min_data, max_data, writer = row
+    """The entry of a row: COLUMNS, dir, name.
+
+    Raises:
+        CorruptState: its statistics are no JSON object; the message names it.
+    """
+    size, min_time, max_time, layer, rows, chunk_time, low, high, writer, dir, name = row
+    path = f"{dir}/{name}" if dir else name
     return IndexEntry(
         table.database,
         table.table,
@@ -62,8 +94,8 @@ def entry_of(table: TableRef, row: Sequence[Any]) -> IndexEntry:
         layer,
         rows,
         chunk_time,
-        None if min_data is None else _stats(table, path, min_data),
-        None if max_data is None else _stats(table, path, max_data),
+        None if low is None else _stats(table, path, low),
+        None if high is None else _stats(table, path, high),
         writer,
     )
 
@@ -77,18 +109,19 @@ def _stats(table: TableRef, path: str, text: Any) -> Stats:
         ) from fault
 
 
-def find_table(db: sqlite3.Connection, table: TableRef) -> int | None:
-    """The table's number, if anything was ever written to it."""
-    row = db.execute("SELECT id FROM tables WHERE database = ? AND name = ?", table).fetchone()
-    return None if row is None else int(row[0])
-
-
-def end_of_prefix(prefix: str) -> str | None:
-    """The first text after all that begin with `prefix`, as SQLite sorts; None if there is none."""
-    for length in range(len(prefix), 0, -1):
-        following = ord(prefix[length - 1]) + 1
-        if following == 0xD800:
-            following = 0xE000  # there are no characters in between
-        if following <= sys.maxunicode:
-            return prefix[: length - 1] + chr(following)
-    return None
+def columns_of(rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows as `entry_of` takes them, column by column. Statistics are as stored."""
+    turned = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(11)]
+    size, min_time, max_time, layer, row_count, chunk_time, low, high, writer, dirs, names = turned
+    return {
+        "path": [f"{dir}/{name}" if dir else name for dir, name in zip(dirs, names, strict=True)],
+        "layer": layer,
+        "writer_id": writer,
+        "size_bytes": size,
+        "row_count": row_count,
+        "min_time": min_time,
+        "max_time": max_time,
+        "chunk_time": chunk_time,
+        "min": [None if text is None else text.encode() for text in low],
+        "max": [None if text is None else text.encode() for text in high],
+    }

@@ -4,24 +4,25 @@
 -- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
 -- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
 -- KEYS[6]  dropping  (sorted set)  KEYS[7]  cells     (sorted set)
--- KEYS[8]  state     (hash)        KEYS[9]  indexed   (hash)     KEYS[10] noted    (hash)
--- KEYS[11…] files hashes, queue lists, ready sets: by index below
--- ARGV[1]  MessagePack (one argument, because Redis takes each apart by itself):
---   token, receipt_s        the receipt and how long to keep it
---   seed                    random; the ids made here are drawn from it
+-- KEYS[8]  seen      (hash)        KEYS[9]  indexed   (hash)     KEYS[10] noted    (hash)
+-- KEYS[11] full      (hash)        KEYS[12…] files hashes, queue lists, ready sets: by index below
+-- ARGV[1]  MessagePack (few arguments, because Redis takes each apart by itself):
+--   token, receipt_s        the receipt and how long to keep it; ids that are made here are drawn from the token
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
 --                           `done` there means that it was done before; `dropped` is a member of KEYS[6] or ''
 --   cell_prefix             of the keys of the time index's cells (index.lua)
---   groups                  [{files, dir, place, entries, parts, queue?, ...}], all entries of a group being of one
---                           dir and queue: entries [path, document, path, document, ...]; files, queue: indices in
---                           KEYS; place: `layer:writer`; parts [bytes, files, min_time, max_time, ...]: the
---                           group's records, which stand in ARGV[2] one group after the other
---                           merge queue: max_size, timeout_s, sizes [...], ready (index), quoted: a path holds a '"'
+--   groups                  [{files, dir, place, parts, queue?, ...}], all entries of a group being of one
+--                           dir and queue: files, queue: indices in KEYS; place: `layer:writer`;
+--                           parts [bytes, files, min_time, max_time, ...]: the group's records, which stand in
+--                           ARGV[2] one group after the other
+--                           merge queue: max_size, timeout_s, sizes [...], ready (index), and `packed`: the files
+--                           as plans would hold them if none were waiting, [size, paths as JSON's inside, ...]
 --                           move queue: items [...]
 --   removals                [{files, dir, paths}]
 -- ARGV[2]  the records of the time index
+-- ARGV[3…] MessagePack [path, document, path, document, ...] of each group
 -- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
 --
 -- Drop queues follow from the stored documents, and cells from the state of the index, so they can't be
@@ -36,7 +37,7 @@ local now = server_time()
 local drawn = 0
 local function draw_id()
   drawn = drawn + 1
-  return uuid(job.seed, drawn)
+  return uuid(job.token, drawn)
 end
 
 -- 1. Read and decide. Whatever can fail fails here: Redis does not roll back.
@@ -62,10 +63,12 @@ local function open_plan(key)
   if not item then
     return nil
   end
-  local head, size =
-    string.match(item, '^({"id":"[^"]*","time_s":%d+,"paths":%["[^%]]*")%],"size":(%d+)}$')
-  if head then
-    return { head = head, size = tonumber(size) }
+  -- What nearly all look like, without taking the list of paths apart: its only ']' ends that list.
+  local size = string.match(item, '"%],"size":(%d+)}$', -40)
+  local stop = size and #item - #size - 9
+  if stop and string.find(item, '^{"id":"[^"]*","time_s":%d+,"paths":%["') and
+      string.find(item, ']', 1, true) == stop then
+    return { head = string.sub(item, 1, stop - 1), size = tonumber(size) }
   end
   local fields = decode_item(item, key)
   local paths = fields.paths
@@ -82,62 +85,88 @@ local function open_plan(key)
   }
 end
 
+local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
+
 -- What a group does to its dir: how many of its files are new there, which names were there before, and
 -- which are new for planning, as indices: a file that comes back in another layer is planned anew.
+-- group.planned is nil when all of them are.
 local function sort_out(group)
-  local files, entries, planned = KEYS[group.files], group.entries, {}
-  group.new, group.planned = #entries / 2, planned
-  if redis.call('HLEN', files) == 0 then
-    for index = 1, group.new do
-      planned[index] = index
-    end
+  local files, entries = KEYS[group.files], group.entries
+  group.new = #entries / 2
+  if group.new > 1 and redis.call('HLEN', files) == 0 then
     return
   end
   local layer, cut = string.match(group.place, '^[^:]*'), #group.dir + 2
-  for at = 1, #entries, 2 do
-    local stored = redis.call('HGET', files, entries[at])
-    if stored then
-      group.new = group.new - 1
-      group.again = group.again or {}
-      group.again[string.sub(entries[at], cut)] = true
+  local planned, again = {}, {}
+  for first = 1, #entries, CHUNK do
+    local paths = {}
+    for at = first, math.min(first + CHUNK - 1, #entries), 2 do
+      paths[#paths + 1] = entries[at]
     end
-    if not stored or place_of(stored) ~= layer then
-      planned[#planned + 1] = (at + 1) / 2
+    for index, stored in ipairs(redis.call('HMGET', files, unpack(paths))) do
+      if stored then
+        group.new = group.new - 1
+        again[string.sub(paths[index], cut)] = true
+        group.again = again
+      end
+      if not stored or place_of(stored) ~= layer then
+        planned[#planned + 1] = (first + 2 * index - 1) / 2
+      end
     end
   end
+  if #planned < #entries / 2 then
+    group.planned = planned
+  end
+end
+
+local function new_plan(due_s, paths, size)
+  return string.format('{"id":"%s","time_s":%.0f,"paths":[', draw_id(), due_s) .. paths
+    .. string.format('],"size":%.0f}', size)
+end
+
+local function with_paths(plan, paths, size)
+  return plan.head .. ',' .. paths .. string.format('],"size":%.0f}', size)
 end
 
 -- The items to append to a merge queue for its new files, and what its last one becomes: a file goes
 -- into the open plan while that has room, else into a new one (`pack` in planning.py).
-local function merge_items(group, new)
-  local plan, sizes, entries = open_plan(KEYS[group.queue]), group.sizes, group.entries
-  local items, last, paths = {}, nil, {}
-  local function close()
-    if #paths > 0 then
-      local added = '"' .. table.concat(paths, '","') .. string.format('"],"size":%.0f}', plan.size)
-      if plan.head then
-        last = plan.head .. ',' .. added
-      else
-        items[#items + 1] = string.format('{"id":"%s","time_s":%.0f,"paths":[', draw_id(),
-          group.due_s) .. added
-      end
-      paths = {}
+local function merge_items(group)
+  local plan, sizes, packed = open_plan(KEYS[group.queue]), group.sizes, group.packed
+  local fits = plan and plan.size + sizes[1] <= group.max_size
+  local items = {}
+  if not group.planned and not fits then
+    for at = 1, #packed, 2 do
+      items[#items + 1] = new_plan(group.due_s, packed[at + 1], packed[at])
     end
+    return items, nil
   end
-  for _, index in ipairs(new) do
+  if not group.planned and #packed == 2 and plan.size + packed[1] <= group.max_size then
+    return items, with_paths(plan, packed[2], plan.size + packed[1])
+  end
+  local last, paths = nil, {}
+  local function close()
+    if #paths > 0 and plan.head then
+      last = with_paths(plan, table.concat(paths, ','), plan.size)
+    elseif #paths > 0 then
+      items[#items + 1] = new_plan(group.due_s, table.concat(paths, ','), plan.size)
+    end
+    paths = {}
+  end
+  for at = 1, group.planned and #group.planned or #sizes do
+    local index = group.planned and group.planned[at] or at
     if not plan or plan.size + sizes[index] > group.max_size then
       close()
       plan = { size = 0 }
     end
     plan.size = math.min(plan.size + sizes[index], MAX_SIZE)
-    local path = entries[2 * index - 1]
-    paths[#paths + 1] = group.quoted and string.gsub(path, '"', '\\"') or path
+    paths[#paths + 1] = quoted(group.entries[2 * index - 1])
   end
   close()
   return items, last
 end
 
-local index = open_index({ cells = KEYS[7], state = KEYS[8], indexed = KEYS[9] }, job.cell_prefix)
+local index = open_index(
+  { cells = KEYS[7], seen = KEYS[8], indexed = KEYS[9], full = KEYS[11] }, job.cell_prefix)
 redis.call('ZCARD', KEYS[7])
 
 local function count_of(dir)
@@ -148,25 +177,25 @@ local function count_of(dir)
   return tonumber(text)
 end
 
-for _, group in ipairs(job.groups) do
+for position, group in ipairs(job.groups) do
+  group.entries = cmsgpack.unpack(ARGV[2 + position])
   sort_out(group)
-  local new = group.planned
   -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
-  redis.call('HEXISTS', KEYS[10], group.place)
-  index:state(group.dir)
+  group.noted = redis.call('HEXISTS', KEYS[10], group.place) == 1
+  index:look(group.dir)
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
   group.below = math.min(count_of(group.dir), 0)
   if group.sizes then
     group.due_s = math.min(now + group.timeout_s, MAX_TIME_S)
     redis.call('ZSCORE', KEYS[group.ready], group.dir)
-    group.items, group.last = merge_items(group, new)
+    group.items, group.last = merge_items(group)
   elseif group.items then
     redis.call('LLEN', KEYS[group.queue])
     local items = {}
-    for position, index in ipairs(new) do
-      items[position] = group.items[index]
+    for at, planned in ipairs(group.planned or {}) do
+      items[at] = group.items[planned]
     end
-    group.items = items
+    group.items = group.planned and items or group.items
   end
 end
 
@@ -193,7 +222,7 @@ for _, removal in ipairs(job.removals) do
   end
   removal.paths = paths
   count_of(removal.dir)
-  index:state(removal.dir)
+  index:look(removal.dir)
 end
 -- Whether a drop queue ends with what we put there: else a foreign removal is still to be noticed.
 local accounted = {}
@@ -204,15 +233,16 @@ for _, drop in ipairs(drops) do
     accounted[drop.place] = not last or noted == id_of(last)
   end
 end
-redis.call('HLEN', KEYS[4])
-redis.call('HLEN', KEYS[5])
-redis.call('ZCARD', KEYS[6])
+if #drops > 0 or ends then
+  redis.call('HLEN', KEYS[4])
+  redis.call('HLEN', KEYS[5])
+  redis.call('ZCARD', KEYS[6])
+end
 redis.call('HLEN', KEYS[9])
 local folders = redis.call('HLEN', KEYS[2])
 
 -- 2. Write.
 
-local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
 local function in_chunks(command, key, values)
   for first = 1, #values, CHUNK do
     redis.call(command, key, unpack(values, first, math.min(first + CHUNK - 1, #values)))
@@ -243,7 +273,9 @@ for _, group in ipairs(job.groups) do
     index:recount(group.dir, after - added, after)
     mended[group.dir] = true
   end
-  redis.call('HSETNX', KEYS[10], group.place, '')
+  if not group.noted then
+    redis.call('HSETNX', KEYS[10], group.place, '')
+  end
   at = list_files(group, at)
   if group.last then
     redis.call('LSET', KEYS[group.queue], -1, group.last)

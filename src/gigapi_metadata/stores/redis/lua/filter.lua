@@ -1,12 +1,11 @@
 -- The files of one day that overlap a window, read off the documents themselves. Read-only.
 --
 -- KEYS[1]  files (hash)
--- ARGV[1]  MessagePack: after, before (nanoseconds), folder, suffix ('' for any)
--- Returns  {document, ...}; near the window's ends it may be a few too many
+-- ARGV[1]  MessagePack: after, before (microseconds, rounded down), folder, suffix ('' for any)
+-- Returns  {document, ...}; some may miss the window by less than a microsecond
 
 local job = cmsgpack.unpack(ARGV[1])
--- Doubles are up to 1,024 ns off.
-local after, before = job.after - 4096, job.before + 4096
+local after, before = job.after, job.before
 local folder, suffix = job.folder, job.suffix
 local flat, found = redis.call('HGETALL', KEYS[1]), {}
 for at = 1, #flat, 2 do

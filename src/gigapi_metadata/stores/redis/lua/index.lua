@@ -7,31 +7,35 @@
 -- those that overlap [a, b] begin in (a - 2^c, b].
 --
 --   cells    sorted set   {n}:{dir} -> class and first second
---   cell     string       records of cell {n}:{dir}
---   state    hash         dir -> what is known of it, packed: see load_state
+--   cell     string       bounds, then records, of cell {n}:{dir}; cell 0 takes new files, 1… are full
+--   full     hash         dir -> number of its full cells, where there are any
+--   seen     hash         dir -> its count in folders:, as far as that is accounted for
 --   indexed  hash         day -> number of files indexed; /folders -> fields of folders:, /cells -> of cells
 --   noted    hash         {layer}:{writer} -> id of the last item of that drop queue that is accounted for
 --
 -- Whatever a foreign writer adds or removes shows in one of: the number of files in a day (HLEN against
--- `indexed`), the count of a folder (`folders:` against `state`), the number of folders, and the end of
+-- `indexed`), the count of a folder (`folders:` against `seen`), the number of folders, and the end of
 -- a drop queue (`noted`). Our own writes move both sides by the same amount and so keep a difference.
+--
+-- Times are whole microseconds, rounded down, as doubles. Rounding keeps their order, so comparing them
+-- finds every file that overlaps, and at most some that miss the window by less than a microsecond.
 
 local CELL_BYTES = 32768 -- a cell that holds so much is full
 local CLASS_WIDTH = 2 ^ 36
 local SECOND_OFFSET = 2 ^ 34 -- what makes a second of any 64-bit time a number above 0
 local WIDEST = 35
 
--- A record: min_time and max_time as doubles (rounded, so windows are widened by SLACK_NS), the length of
--- the name, the name.
+-- A record: min_time, max_time, the length of the name, the name. A cell's bounds: two times.
 local RECORD = '<ddH'
 local RECORD_HEAD = 18
-local SLACK_NS = 4096
+local BOUNDS = '<dd'
+local BOUNDS_BYTES = 16
 
 -- Added to a day's count, it keeps that from being right until it is mended.
 local BROKEN = -2 ^ 40
 
-local function second_of(ns)
-  return math.max(-SECOND_OFFSET, math.min(math.floor(ns / 1e9), SECOND_OFFSET))
+local function second_of(us)
+  return math.max(-SECOND_OFFSET, math.min(math.floor(us / 1e6), SECOND_OFFSET))
 end
 
 local function score_of(min, max)
@@ -42,24 +46,6 @@ local function score_of(min, max)
     class, reach = class + 1, reach * 2
   end
   return class * CLASS_WIDTH + first + SECOND_OFFSET
-end
-
--- What is known of a dir: `seen` is its count in folders: as far as it is accounted for; cells 1…tail may
--- be there; bytes, min and max are those of the last one; records are in all of them.
-local function load_state(packed)
-  if not packed then
-    return { seen = 0, tail = 0, bytes = 0, min = math.huge, max = -math.huge, records = 0 }
-  end
-  local seen, tail, bytes, min, max, records = struct.unpack('<dddddd', packed)
-  return { seen = seen, tail = tail, bytes = bytes, min = min, max = max, records = records }
-end
-
-local function pack_state(state)
-  return struct.pack('<dddddd', state.seen, state.tail, state.bytes, state.min, state.max, state.records)
-end
-
-local function seen_in(packed)
-  return packed and struct.unpack('<d', packed) or 0
 end
 
 local function day_of(dir)
@@ -76,22 +62,54 @@ local function id_of(item)
   return item and (string.match(item, '"id"%s*:%s*"([^"]*)"') or item) or ''
 end
 
--- The changes that a script makes to the index, written by `finish`: one state a dir, one count a day.
+local function map_of(key)
+  local map, flat = {}, redis.call('HGETALL', key)
+  for at = 1, #flat, 2 do
+    map[flat[at]] = flat[at + 1]
+  end
+  return map
+end
+
+-- What others have put into drop queues since these were noted: calls `gone` with each path. Returns the
+-- ids that are to be noted, by place.
+local function foreign_drops(noted, drop_prefix, gone)
+  local ends = {}
+  for place, id in pairs(noted) do
+    local key = drop_prefix .. place .. ':idle'
+    local last = redis.call('LINDEX', key, -1)
+    if last and id_of(last) ~= id then
+      local items = redis.call('LRANGE', key, 0, -1)
+      for at = #items, 1, -1 do
+        if id_of(items[at]) == id then
+          break
+        end
+        local ok, fields = pcall(cjson.decode, items[at])
+        if ok and type(fields) == 'table' then
+          gone(text_of(fields.path))
+        end
+      end
+      ends[place] = id_of(last)
+    end
+  end
+  return ends
+end
+
+local function member_of(number, dir)
+  return string.format('%.0f:', number) .. dir
+end
+
+-- The changes that a script makes to the index. Cells are written at once, counts by `finish`.
 local Index = {}
 Index.__index = Index
 
--- keys: {cells, state, indexed}, prefix: of the cells' keys
+-- keys: {cells, full, seen, indexed}, prefix: of the cells' keys
 local function open_index(keys, prefix)
-  return setmetatable({ keys = keys, prefix = prefix, states = {}, days = {}, cells = 0 }, Index)
+  return setmetatable({ keys = keys, prefix = prefix, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
 end
 
-function Index:state(dir)
-  local state = self.states[dir]
-  if not state then
-    state = load_state(redis.call('HGET', self.keys.state, dir))
-    self.states[dir] = state
-  end
-  return state
+-- Reads what a change of this dir will write to, so that a key of another type fails before any write.
+function Index:look(dir)
+  redis.call('STRLEN', self.prefix .. '0:' .. dir)
 end
 
 function Index:count(dir, number)
@@ -101,118 +119,119 @@ end
 
 -- Lists files of a dir that it does not list yet: `records` of `number` files between min and max.
 function Index:add(dir, records, number, min, max)
-  local state = self:state(dir)
-  if state.bytes >= CELL_BYTES or state.tail == 0 then
-    state.tail, state.bytes = state.tail + 1, 0
-  end
-  local member = string.format('%.0f:', state.tail) .. dir
-  local key, before = self.prefix .. member, nil
-  if state.bytes == 0 then
-    -- Whatever stands there was left over when other keys were lost.
-    redis.call('SET', key, records)
-    state.bytes, state.min, state.max = #records, min, max
-    self.cells = self.cells + 1
-  else
-    before = score_of(state.min, state.max)
-    local bytes = redis.call('APPEND', key, records)
-    if bytes ~= state.bytes + #records then
-      self:count(dir, BROKEN) -- a cell was lost
+  local member = '0:' .. dir
+  local key = self.prefix .. member
+  local bounds, size, score = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1), nil, nil
+  if #bounds < BOUNDS_BYTES then
+    size, score = BOUNDS_BYTES + #records, score_of(min, max)
+    redis.call('SET', key, struct.pack(BOUNDS, min, max) .. records)
+    if redis.call('ZADD', self.keys.cells, score, member) == 1 then
+      self.cells = self.cells + 1
+    else
+      self:count(dir, BROKEN) -- this cell was lost
     end
-    state.bytes = bytes
-    state.min, state.max = math.min(state.min, min), math.max(state.max, max)
+  else
+    local low, high = struct.unpack(BOUNDS, bounds)
+    size = redis.call('APPEND', key, records)
+    min, max = math.min(low, min), math.max(high, max)
+    score = score_of(min, max)
+    if min ~= low or max ~= high then
+      redis.call('SETRANGE', key, 0, struct.pack(BOUNDS, min, max))
+      if score ~= score_of(low, high) then
+        redis.call('ZADD', self.keys.cells, score, member)
+      end
+    end
   end
-  local score = score_of(state.min, state.max)
-  if score ~= before then
-    redis.call('ZADD', self.keys.cells, score, member)
+  if size >= CELL_BYTES then
+    local full = member_of(redis.call('HINCRBY', self.keys.full, dir, 1), dir)
+    redis.call('RENAME', key, self.prefix .. full)
+    redis.call('ZREM', self.keys.cells, member)
+    if redis.call('ZADD', self.keys.cells, score, full) == 0 then
+      self:count(dir, BROKEN) -- the number of full cells was lost, and now a cell is
+    end
   end
-  state.records = state.records + number
   self:count(dir, number)
 end
 
--- Calls visit(min, max, name, record) for each record of a cell.
-local function each_record(cell, visit)
-  local at, length = 1, #cell
+-- Takes the named files out of a cell, if they are there. names: a set. Returns how many were.
+function Index:take_out(number, dir, names)
+  local member = member_of(number, dir)
+  local key = self.prefix .. member
+  local cell = redis.call('GET', key)
+  if not cell then
+    return 0
+  end
+  local kept, low, high, gone = {}, math.huge, -math.huge, 0
+  local at, length = BOUNDS_BYTES + 1, #cell
   while at <= length do
     local min, max, size = struct.unpack(RECORD, cell, at)
     local stop = at + RECORD_HEAD + size
-    visit(min, max, string.sub(cell, at + RECORD_HEAD, stop - 1), at, stop - 1)
+    if names[string.sub(cell, at + RECORD_HEAD, stop - 1)] then
+      gone = gone + 1
+    else
+      kept[#kept + 1] = string.sub(cell, at, stop - 1)
+      low, high = math.min(low, min), math.max(high, max)
+    end
     at = stop
   end
+  if gone > 0 and #kept > 0 then
+    redis.call('SET', key, struct.pack(BOUNDS, low, high) .. table.concat(kept))
+    redis.call('ZADD', self.keys.cells, score_of(low, high), member)
+  elseif gone > 0 then
+    redis.call('DEL', key)
+    self.cells = self.cells - redis.call('ZREM', self.keys.cells, member)
+  end
+  return gone
 end
 
 -- Takes the files out whose names are keys of `names`, as far as they are listed.
 function Index:remove(dir, names)
-  local state, left = self:state(dir), 0
+  local left, gone = 0, 0
   for _ in pairs(names) do
     left = left + 1
   end
-  for number = state.tail, 1, -1 do
-    if left == 0 then
+  local full = tonumber(redis.call('HGET', self.keys.full, dir) or 0)
+  for number = full, 0, -1 do
+    gone = gone + self:take_out((number + 1) % (full + 1), dir, names)
+    if gone == left then
       break
     end
-    local member = string.format('%.0f:', number) .. dir
-    local cell = redis.call('GET', self.prefix .. member)
-    if cell then
-      local kept, low, high, gone = {}, math.huge, -math.huge, 0
-      each_record(cell, function(min, max, name, first, last)
-        if names[name] then
-          gone = gone + 1
-        else
-          kept[#kept + 1] = string.sub(cell, first, last)
-          low, high = math.min(low, min), math.max(high, max)
-        end
-      end)
-      if gone > 0 then
-        local rest = table.concat(kept)
-        if #kept > 0 then
-          redis.call('SET', self.prefix .. member, rest)
-          redis.call('ZADD', self.keys.cells, score_of(low, high), member)
-        else
-          redis.call('DEL', self.prefix .. member)
-          self.cells = self.cells - redis.call('ZREM', self.keys.cells, member)
-        end
-        if number == state.tail then
-          state.bytes, state.min, state.max = #rest, low, high
-        end
-        state.records = state.records - gone
-        left = left - gone
-        self:count(dir, -gone)
-      end
-    end
   end
+  self:count(dir, -gone)
+end
+
+-- Forgets the cells of a dir.
+function Index:forget(dir)
+  for number = 0, tonumber(redis.call('HGET', self.keys.full, dir) or 0) do
+    local member = member_of(number, dir)
+    redis.call('DEL', self.prefix .. member)
+    self.cells = self.cells - redis.call('ZREM', self.keys.cells, member)
+  end
+  redis.call('HDEL', self.keys.full, dir)
 end
 
 -- The count of a dir in folders: went from one number to another.
 function Index:recount(dir, before, after)
-  local state = self:state(dir)
-  state.seen = state.seen + math.max(after, 0) - math.max(before, 0)
+  if not self.seen[dir] then
+    self.dirs[#self.dirs + 1] = dir
+  end
+  self.seen[dir] = (self.seen[dir] or 0) + math.max(after, 0) - math.max(before, 0)
 end
 
 -- folders: by how many fields folders: has grown.
 function Index:finish(folders)
-  local changed = {}
-  for dir, state in pairs(self.states) do
-    if state.records == 0 and state.seen == 0 then
-      redis.call('HDEL', self.keys.state, dir)
-    else
-      changed[#changed + 1] = dir
-      changed[#changed + 1] = pack_state(state)
+  local function add(key, field, number)
+    if number ~= 0 and redis.call('HINCRBY', key, field, string.format('%.0f', number)) == 0 then
+      redis.call('HDEL', key, field)
     end
   end
-  for first = 1, #changed, 4000 do
-    redis.call('HSET', self.keys.state, unpack(changed, first, math.min(first + 3999, #changed)))
+  -- In the order in which folders: got them: what has one order is compared quickly.
+  for _, dir in ipairs(self.dirs) do
+    add(self.keys.seen, dir, self.seen[dir])
   end
   for day, number in pairs(self.days) do
-    if number ~= 0 then
-      if redis.call('HINCRBY', self.keys.indexed, day, string.format('%.0f', number)) == 0 then
-        redis.call('HDEL', self.keys.indexed, day)
-      end
-    end
+    add(self.keys.indexed, day, number)
   end
-  if self.cells ~= 0 then
-    redis.call('HINCRBY', self.keys.indexed, '/cells', self.cells)
-  end
-  if folders ~= 0 then
-    redis.call('HINCRBY', self.keys.indexed, '/folders', folders)
-  end
+  add(self.keys.indexed, '/cells', self.cells)
+  add(self.keys.indexed, '/folders', folders)
 end

@@ -1,4 +1,4 @@
--- Hands out the first plan that is due, over all dirs of the table in key order for merges
+-- Hands out the first plans that are due, over all dirs of the table in key order for merges
 -- (FORMAT, "Leasing and ending a plan"). Items that name no living file are discarded on the way.
 --
 -- KEYS[1]  receipt (string)      KEYS[3]  attempts (hash)      KEYS[5]  dropping (sorted set)
@@ -8,9 +8,10 @@
 --   kind              "merge" | "move" | "drop"
 --   layer             where the plan's files lie
 --   seconds           for how long
+--   limit             how many at most
 --   head, tail        the queue of a dir is <head><dir><tail>; of moves and drops it is <head>
 --   files             prefix of the files hashes
--- Returns  false, 'AGAIN' (so much was discarded that others should have their turn), or JSON
+-- Returns  'AGAIN' (so much was discarded that others should have their turn), or a JSON list of
 --   item       as it stands in the processing list      paths     a merge's living paths
 --   dir        of a merge                               owner     '' or whose a move's path_to is
 --   due_s      its time_s before                        attempts  how often it was released with an error
@@ -102,13 +103,19 @@ end
 
 local MANY = 1000 -- items to discard in one call
 local discarded = 0
+local leased = {}
+local stopped = false
 
-local function lease_from(queue, dir)
+local function is_done()
+  return stopped or #leased == job.limit or discarded == MANY
+end
+
+local function lease_all_from(queue, dir)
   local idle, processing = queue .. ':idle', queue .. ':processing'
-  while true do
+  while not is_done() do
     local item, list = first_due(idle, processing)
     if not item then
-      return nil
+      return
     end
     local fields = decode_item(item, list)
     local useful, paths = work_of(fields)
@@ -119,29 +126,44 @@ local function lease_from(queue, dir)
         owner = owner_of(text_of(fields.path_to), text_of(fields.path_from))
       end
       local record = record_of(KEYS[3], id)
-      local leased = with_due(item, lease_until(queue, id, record))
+      local held = with_due(item, lease_until(queue, id, record))
       redis.call('LREM', list, 1, item)
-      redis.call('RPUSH', processing, leased)
+      redis.call('RPUSH', processing, held)
       if owner ~= '' and owner == text_of(fields.path_from) then
         redis.call('HSET', KEYS[4], text_of(fields.path_to), owner)
       end
-      local reply = cjson.encode({
-        item = leased, dir = dir, paths = paths, owner = owner,
+      leased[#leased + 1] = cjson.encode({
+        item = held, dir = dir, paths = paths, owner = owner,
         due_s = due_of(item), attempts = record.attempts,
       })
-      receipt_write(KEYS[1], job.token, reply, job.receipt_s)
-      return reply
-    end
-    redis.call('LREM', list, 1, item)
-    discarded = discarded + 1
-    if discarded == MANY then
-      return 'AGAIN'
+    else
+      redis.call('LREM', list, 1, item)
+      discarded = discarded + 1
     end
   end
 end
 
+-- What can't be read after something was leased does not keep that back.
+local function lease_from(queue, dir)
+  local ok, fault = pcall(lease_all_from, queue, dir)
+  if not ok and #leased == 0 then
+    error(fault, 0)
+  end
+  stopped = not ok
+end
+
+local function answer_with_leased()
+  if #leased == 0 then
+    return discarded == MANY and 'AGAIN' or '[]'
+  end
+  local reply = '[' .. table.concat(leased, ',') .. ']'
+  receipt_write(KEYS[1], job.token, reply, job.receipt_s)
+  return reply
+end
+
 if job.kind ~= 'merge' then
-  return lease_from(job.head, '') or false
+  lease_from(job.head, '')
+  return answer_with_leased()
 end
 
 -- Note when something in a dir's queue may be due; forget the dir when there is nothing.
@@ -197,17 +219,17 @@ end
 
 local AT_ONCE = 128 -- dirs to choose the first of; keeps the cost apart from how many are due
 local function lease_ready()
-  while true do
+  while not is_done() do
     local dirs = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, AT_ONCE)
     if #dirs == 0 then
-      return nil
+      return
     end
     table.sort(dirs)
     for _, dir in ipairs(dirs) do
-      local reply = lease_from(job.head .. dir .. job.tail, dir)
+      lease_from(job.head .. dir .. job.tail, dir)
       note(dir)
-      if reply then
-        return reply
+      if is_done() then
+        return
       end
     end
   end
@@ -215,9 +237,9 @@ end
 
 local few = redis.call('HLEN', KEYS[2]) <= FEW_FOLDERS
 look_at_some()
-local reply = lease_ready()
-if not reply and few then
+lease_ready()
+if #leased == 0 and few and not is_done() then
   look_at_all()
-  reply = lease_ready()
+  lease_ready()
 end
-return reply or false
+return answer_with_leased()

@@ -50,6 +50,11 @@ local function text_of(value)
   return ''
 end
 
+-- Text as JSON has it. A path holds no control characters and no backslash.
+local function quoted(path)
+  return '"' .. string.gsub(path, '"', '\\"') .. '"'
+end
+
 -- The layer and writer_id of an entry's document. Ours begin with the two, in this order.
 local function place_of(document)
   local layer, writer = string.match(document, '^{"layer":"([^"\\]*)","writer_id":"([^"\\]*)",')

@@ -1,7 +1,7 @@
 -- Brings the time index up to what is stored: finds the days that were changed by others, and lists their
 -- files anew. Safe to repeat; a call does a part of the work, so that the server is not held up for long.
 --
--- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  state   KEYS[4]  indexed   KEYS[5]  noted
+-- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  seen   KEYS[4]  indexed   KEYS[5]  noted   KEYS[6]  full
 -- ARGV[1]  MessagePack: cell_prefix, files_prefix, drop_prefix; anew: forget the index first;
 --          budget: after how many files to stop
 -- Returns  how many days are left to do
@@ -10,109 +10,139 @@
 
 local job = cmsgpack.unpack(ARGV[1])
 
-local function map_of(key)
-  local map, flat = {}, redis.call('HGETALL', key)
-  for at = 1, #flat, 2 do
-    map[flat[at]] = flat[at + 1]
-  end
-  return map
-end
-
 if job.anew or redis.call('ZCARD', KEYS[2]) ~= tonumber(redis.call('HGET', KEYS[4], '/cells') or 0) then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     redis.call('DEL', job.cell_prefix .. member)
   end
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
 end
 
-local counts, states, indexed, noted = map_of(KEYS[1]), map_of(KEYS[3]), map_of(KEYS[4]), map_of(KEYS[5])
-local dirs_of, dirty = {}, {}
+local counts, seen = map_of(KEYS[1]), map_of(KEYS[3])
+local indexed, noted = map_of(KEYS[4]), map_of(KEYS[5])
+
+-- 1. The days there are, each with its dirs and its cells; which of them are dirty.
+
+local days, dirty = {}, {}
+local function day_named(name)
+  local day = days[name]
+  if not day then
+    day = { dirs = {}, cells = {} }
+    days[name] = day
+  end
+  return day
+end
+
 local function note_dir(dir)
-  local day = day_of(dir)
-  dirs_of[day] = dirs_of[day] or {}
-  dirs_of[day][dir] = true
-  if counted(counts[dir]) ~= seen_in(states[dir]) then
-    dirty[day] = true
+  local name = day_of(dir)
+  day_named(name).dirs[dir] = true
+  if counted(counts[dir]) ~= counted(seen[dir]) then
+    dirty[name] = true
   end
 end
 for dir in pairs(counts) do
   note_dir(dir)
 end
-for dir in pairs(states) do
+for dir in pairs(seen) do
   note_dir(dir)
 end
-for day in pairs(indexed) do
-  if string.sub(day, 1, 1) ~= '/' then
-    dirs_of[day] = dirs_of[day] or {}
+for name in pairs(indexed) do
+  if string.sub(name, 1, 1) ~= '/' then
+    day_named(name)
   end
 end
-for place, id in pairs(noted) do
-  local key = job.drop_prefix .. place .. ':idle'
-  local last = redis.call('LINDEX', key, -1)
-  if last and id_of(last) ~= id then
-    local items = redis.call('LRANGE', key, 0, -1)
-    for at = #items, 1, -1 do
-      if id_of(items[at]) == id then
-        break
-      end
-      local ok, fields = pcall(cjson.decode, items[at])
-      if ok and type(fields) == 'table' then
-        local day = day_of(text_of(fields.path))
-        dirs_of[day] = dirs_of[day] or {}
-        dirty[day] = true
-      end
-    end
-    redis.call('HSET', KEYS[5], place, id_of(last))
-  end
+for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local dir = string.match(member, '^%d+:(.*)$')
+  local day = day_named(day_of(dir))
+  day.dirs[dir] = true
+  day.cells[#day.cells + 1] = member
 end
+-- What others have put into drop queues has gone from its day.
+local ends = foreign_drops(noted, job.drop_prefix, function(path)
+  local name = day_of(path)
+  day_named(name)
+  dirty[name] = true
+end)
+for place, id in pairs(ends) do
+  redis.call('HSET', KEYS[5], place, id)
+end
+
 local todo = {}
-for day in pairs(dirs_of) do
-  if dirty[day] or redis.call('HLEN', job.files_prefix .. day) ~= tonumber(indexed[day] or 0) then
+for name in pairs(days) do
+  if dirty[name] or redis.call('HLEN', job.files_prefix .. name) ~= tonumber(indexed[name] or 0) then
     -- Should this be the last call, the day still counts as changed.
-    redis.call('HSET', KEYS[4], day, string.format('%.0f', BROKEN))
-    todo[#todo + 1] = day
+    redis.call('HSET', KEYS[4], name, string.format('%.0f', BROKEN))
+    todo[#todo + 1] = name
   end
 end
 table.sort(todo)
 
-local CELL_FILES = 512
+-- 2. List the files of dirty days, as far as the budget goes.
 
-local function list_day(day)
-  for dir in pairs(dirs_of[day]) do
-    for number = 1, load_state(states[dir]).tail do
-      local member = string.format('%.0f:', number) .. dir
-      redis.call('DEL', job.cell_prefix .. member)
-      redis.call('ZREM', KEYS[2], member)
-    end
-    redis.call('HDEL', KEYS[3], dir)
+local CELL_FILES = 400
+
+-- A cell that is not in KEYS[2] (some of that was lost): files would be listed in it, and never be found. Full
+-- cells are overwritten.
+local function forget_lost_cell(dir)
+  local member = member_of(0, dir)
+  if not redis.call('ZSCORE', KEYS[2], member) then
+    redis.call('DEL', job.cell_prefix .. member)
   end
-  redis.call('HDEL', KEYS[4], day)
-  local index = open_index({ cells = KEYS[2], state = KEYS[3], indexed = KEYS[4] }, job.cell_prefix)
-  local flat, files, places = redis.call('HGETALL', job.files_prefix .. day), {}, {}
+end
+
+local function forget(name, day)
+  for _, member in ipairs(day.cells) do
+    redis.call('DEL', job.cell_prefix .. member)
+    redis.call('ZREM', KEYS[2], member)
+  end
+  for dir in pairs(day.dirs) do
+    forget_lost_cell(dir)
+    redis.call('HDEL', KEYS[3], dir)
+    redis.call('HDEL', KEYS[6], dir)
+  end
+  redis.call('HDEL', KEYS[4], name)
+end
+
+-- The records of a day's files by dir, and where in the table they lie: {layer}:{writer}.
+local function read_day(name)
+  local flat, dirs, places = redis.call('HGETALL', job.files_prefix .. name), {}, {}
   for at = 1, #flat, 2 do
-    local dir, name = string.match(flat[at], '^(.*)/([^/]*)$')
+    local dir, file = string.match(flat[at], '^(.*)/([^/]*)$')
     if not dir then
-      dir, name = '', flat[at]
+      dir, file = '', flat[at]
     end
     local min, max = times_of(flat[at + 1])
-    files[dir] = files[dir] or {}
-    table.insert(files[dir], { min = min, max = max, record = struct.pack(RECORD, min, max, #name) .. name })
+    dirs[dir] = dirs[dir] or {}
+    table.insert(dirs[dir], { min = min, max = max, record = struct.pack(RECORD, min, max, #file) .. file })
     local layer, writer = place_of(flat[at + 1])
     places[layer .. ':' .. writer] = true
   end
-  for dir, listed in pairs(files) do
-    table.sort(listed, function(a, b) return a.min < b.min end)
-    for first = 1, #listed, CELL_FILES do
-      local records, max, last = {}, -math.huge, math.min(first + CELL_FILES - 1, #listed)
-      for at = first, last do
-        records[#records + 1] = listed[at].record
-        max = math.max(max, listed[at].max)
-      end
-      index:add(dir, table.concat(records), #records, listed[first].min, max)
+  return dirs, places, #flat / 2
+end
+
+local function list_dir(index, dir, files)
+  forget_lost_cell(dir)
+  table.sort(files, function(a, b) return a.min < b.min end)
+  for first = 1, #files, CELL_FILES do
+    local records, max, last = {}, -math.huge, math.min(first + CELL_FILES - 1, #files)
+    for at = first, last do
+      records[#records + 1] = files[at].record
+      max = math.max(max, files[at].max)
     end
-    dirs_of[day][dir] = true
+    index:add(dir, table.concat(records), #records, files[first].min, max)
   end
-  for dir in pairs(dirs_of[day]) do
+end
+
+local function list_day(name)
+  local day = days[name]
+  forget(name, day)
+  local index = open_index(
+    { cells = KEYS[2], full = KEYS[6], seen = KEYS[3], indexed = KEYS[4] }, job.cell_prefix)
+  local dirs, places, number = read_day(name)
+  for dir, files in pairs(dirs) do
+    list_dir(index, dir, files)
+    day.dirs[dir] = true
+  end
+  for dir in pairs(day.dirs) do
     index:recount(dir, 0, counted(counts[dir]))
   end
   index:finish(0)
@@ -122,13 +152,28 @@ local function list_day(day)
       redis.call('HSET', KEYS[5], place, noted[place])
     end
   end
-  return #flat / 2
+  return number
 end
 
 local done, at = 0, 0
 while at < #todo and done < job.budget do
   at = at + 1
   done = done + list_day(todo[at])
+end
+-- In the order of folders:, for what has one order is compared quickly.
+local FEW_DIRS = 128
+if at == #todo and redis.call('HLEN', KEYS[3]) <= FEW_DIRS then
+  local left = map_of(KEYS[3])
+  redis.call('DEL', KEYS[3])
+  for _, dir in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if left[dir] then
+      redis.call('HSET', KEYS[3], dir, left[dir])
+      left[dir] = nil
+    end
+  end
+  for dir, count in pairs(left) do
+    redis.call('HSET', KEYS[3], dir, count)
+  end
 end
 local agreed = at == #todo and redis.call('HLEN', KEYS[1]) or -1
 redis.call('HSET', KEYS[4], '/folders', agreed, '/cells', redis.call('ZCARD', KEYS[2]))

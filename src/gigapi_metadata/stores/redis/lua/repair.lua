@@ -7,15 +7,15 @@
 --   entries  [{files, path, old, keep, to?, to_path?, new?}]: `old` is the document under `path` in KEYS[files];
 --            `new` goes to KEYS[to] under `to_path`, which must be the same place or free
 --   path and old are [offset, length] in ARGV[2]: they need not be valid text
---   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?}]: living, dead: [{files, path}];
---            with idle, the new item goes to the head of that list
+--   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?, day?}]: living, dead: [{files,
+--            path}]; with idle, the new item goes to the head of that list; day: of a drop's file
 --   days     [{files, day}]: whose dirs to count, beside those that lose or get a file
 -- ARGV[2]  what these stand for
 -- Returns  [0 or 1 for each of entries and then of items]
 
 local job = cmsgpack.unpack(ARGV[1])
 local now = server_time()
-local done, recount = {}, {}
+local done, recount, changed = {}, {}, {}
 
 local function text_at(part)
   return string.sub(ARGV[2], part[1] + 1, part[1] + part[2])
@@ -112,6 +112,9 @@ for _, each in ipairs(job.items) do
       -- Whoever asks for a plan next looks into this dir and notes what is really due.
       redis.call('ZADD', KEYS[each.ready], 'LT', now, each.dir)
     end
+    if each.day then
+      changed[each.day] = true -- the index may have yet to notice the removal by this very item
+    end
     done[#done + 1] = 1
   end
 end
@@ -137,10 +140,12 @@ if next(recount) then
     for dir, number in pairs(files) do
       redis.call('HSET', KEYS[1], dir, string.format('%.0f', number))
     end
-    -- The time index has not seen this: let the day count as changed.
-    if redis.call('HEXISTS', KEYS[2], day) == 1 then
-      redis.call('HSET', KEYS[2], day, '-1')
-    end
+    changed[day] = true
   end
+end
+
+-- The time index knows nothing of this: whoever asks it next is to make these days anew.
+for day in pairs(changed) do
+  redis.call('HSET', KEYS[2], day, string.format('%.0f', BROKEN), '/folders', '-1')
 end
 return done

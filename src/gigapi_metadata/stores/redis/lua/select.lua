@@ -2,18 +2,17 @@
 -- the table (index.lua says what gives a foreign writer away). Read-only. The records are for the client
 -- to take apart: Lua would take longer, and everybody else would wait for it.
 --
--- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  state   KEYS[4]  indexed   KEYS[5]  noted
--- ARGV[1]  MessagePack: after, before (nanoseconds), folder ('' for any), cell_prefix, files_prefix,
---          drop_prefix; sample: how many folders and days away from the window are checked, drawn at random
---          (all of them where there are no more); most_bytes: of records to answer with
--- Returns  {'OK', dir, records of a cell, dir, records, ...} | {'STALE'}: the index has to be mended first
---        | {'MANY'}: more than most_bytes
+-- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  seen   KEYS[4]  indexed   KEYS[5]  noted
+-- ARGV[1]  MessagePack: after, before (microseconds, rounded down), folder ('' for any), cell_prefix,
+--          files_prefix, drop_prefix; most_bytes: of cells to answer with; full: all days and dirs are checked;
+--          else those around the window, `near` cells on either side, or all of up to `days` and `dirs`
+-- Returns  {'OK', dir, cell, dir, cell, ...} | {'STALE'}: the index has to be mended first
+--        | {'MANY', day, microsecond, ...}: more than most_bytes; when the first cell of each day begins
 --
 -- files, cell and drop keys follow from stored data, so they can't be declared; they lie beside the rest.
 
 local job = cmsgpack.unpack(ARGV[1])
 local STALE = { 'STALE' }
-local NEAR_S = 86400
 
 local known = redis.call('HMGET', KEYS[4], '/cells', '/folders')
 if redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
@@ -21,48 +20,20 @@ if redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
   return STALE
 end
 
-local checked_dirs, checked_days, states = {}, {}, {}
-
--- Whether folders: counts these dirs as we know them. Remembers their states.
-local function dirs_agree(dirs, packed)
-  local counts = #dirs > 0 and redis.call('HMGET', KEYS[1], unpack(dirs)) or {}
-  for at, dir in ipairs(dirs) do
-    states[dir] = packed[at]
-    if counted(counts[at]) ~= seen_in(packed[at]) then
-      return false
-    end
-    checked_dirs[dir] = true
-  end
-  return true
-end
-
 local function day_agrees(day, number)
-  if not checked_days[day] and string.sub(day, 1, 1) ~= '/' then
-    checked_days[day] = true
-    return redis.call('HLEN', job.files_prefix .. day) == tonumber(number or 0)
-  end
-  return true
+  return redis.call('HLEN', job.files_prefix .. day) == tonumber(number or 0)
+    or string.sub(day, 1, 1) == '/'
 end
 
--- Some fields and values of a hash: all, where there are no more than the sample.
-local function drawn_from(key)
-  local pairs_of = redis.call('HLEN', key) <= job.sample and redis.call('HGETALL', key)
-    or redis.call('HRANDFIELD', key, job.sample, 'WITHVALUES')
-  local fields, values = {}, {}
-  for at = 1, #pairs_of, 2 do
-    fields[#fields + 1], values[#values + 1] = pairs_of[at], pairs_of[at + 1]
+local all_days = job.full or redis.call('HLEN', KEYS[4]) <= job.days + 2 -- /cells and /folders
+local all_dirs = job.full or redis.call('HLEN', KEYS[3]) <= job.dirs
+if all_days then
+  local days = redis.call('HGETALL', KEYS[4])
+  for at = 1, #days, 2 do
+    if not day_agrees(days[at], days[at + 1]) then
+      return STALE
+    end
   end
-  return fields, values
-end
-
-local fields, values = drawn_from(KEYS[4])
-for at, day in ipairs(fields) do
-  if not day_agrees(day, values[at]) then
-    return STALE
-  end
-end
-if not dirs_agree(drawn_from(KEYS[3])) then
-  return STALE
 end
 
 local noted = redis.call('HGETALL', KEYS[5])
@@ -73,57 +44,107 @@ for at = 1, #noted, 2 do
   end
 end
 
--- The cells that may hold files of the window, and the dirs of those up to a day away.
-local after, before = job.after - SLACK_NS, job.before + SLACK_NS
-local first, last = second_of(after), second_of(before)
-local cells, near, is_near = {}, {}, {}
+-- The cells that begin where they may reach into the window, and the dirs of others near to it.
+local first, last = second_of(job.after), second_of(job.before)
+local cells, dirs, is_noted = {}, {}, {}
+
+local function dir_of(member)
+  return string.sub(member, string.find(member, ':', 1, true) + 1)
+end
+
+local function note(dir)
+  if not is_noted[dir] then
+    is_noted[dir] = true
+    dirs[#dirs + 1] = dir
+  end
+end
+
+local function note_near(found)
+  for _, member in ipairs(found) do
+    note(dir_of(member))
+  end
+end
+
 local class = 0
 while class <= WIDEST do
-  local base = class * CLASS_WIDTH + SECOND_OFFSET
-  local found = redis.call('ZRANGEBYSCORE', KEYS[2], base - SECOND_OFFSET, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local bottom = class * CLASS_WIDTH
+  local found = redis.call('ZRANGEBYSCORE', KEYS[2], bottom, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if #found == 0 then
     break
   end
   class = math.floor(tonumber(found[2]) / CLASS_WIDTH)
-  base = class * CLASS_WIDTH + SECOND_OFFSET
-  local reach = 2 ^ class
-  local low = class == WIDEST and -SECOND_OFFSET or math.max(first - reach, -SECOND_OFFSET)
-  found = redis.call('ZRANGEBYSCORE', KEYS[2], base + math.max(low - NEAR_S, -SECOND_OFFSET),
-    base + math.min(last + NEAR_S, SECOND_OFFSET), 'WITHSCORES')
-  for at = 1, #found, 2 do
-    local begins = tonumber(found[at + 1]) - base
-    local number, dir = string.match(found[at], '^(%d+):(.*)$')
-    if begins >= low and begins <= last then
-      cells[#cells + 1] = { member = found[at], number = tonumber(number), dir = dir }
+  bottom = class * CLASS_WIDTH
+  local base = bottom + SECOND_OFFSET
+  local low = base + math.max(class == WIDEST and -SECOND_OFFSET or first - 2 ^ class, -SECOND_OFFSET)
+  local high = base + last
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], low, high)) do
+    local dir = dir_of(member)
+    cells[#cells + 1] = { member = member, dir = dir }
+    if not (all_dirs and all_days) then
+      note(dir)
     end
-    if not is_near[dir] then
-      is_near[dir] = true
-      near[#near + 1] = dir
-    end
+  end
+  if not all_dirs then
+    note_near(redis.call('ZREVRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', low), bottom,
+      'LIMIT', 0, job.near))
+    note_near(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', high),
+      bottom + CLASS_WIDTH, 'LIMIT', 0, job.near))
   end
   class = class + 1
 end
+local function same(count, known_count)
+  return count == known_count or counted(count) == counted(known_count)
+end
 
-local unknown, days = {}, {}
-for _, dir in ipairs(near) do
-  if not checked_dirs[dir] then
-    unknown[#unknown + 1] = dir
+-- All dirs, which nearly always stand in the same order in both hashes.
+local function all_dirs_agree()
+  local counts, seen = redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[3])
+  local differs = #counts ~= #seen
+  for at = 1, #counts do
+    differs = differs or counts[at] ~= seen[at]
   end
-  local day = day_of(dir)
-  if not checked_days[day] then
-    days[day] = true
+  if not differs then
+    return true
   end
+  local known_counts = {}
+  for at = 1, #seen, 2 do
+    known_counts[seen[at]] = seen[at + 1]
+  end
+  for at = 1, #counts, 2 do
+    if not same(counts[at + 1], known_counts[counts[at]]) then
+      return false
+    end
+    known_counts[counts[at]] = nil
+  end
+  return next(known_counts) == nil
 end
-for first_of = 1, #unknown, 4000 do
-  local some = { unpack(unknown, first_of, math.min(first_of + 3999, #unknown)) }
-  if not dirs_agree(some, redis.call('HMGET', KEYS[3], unpack(some))) then
-    return STALE
+
+-- Whether folders: counts the noted dirs as we know them, and each of their days has as many files.
+local function noted_dirs_agree()
+  local checked = {}
+  for from = 1, #dirs, 4000 do
+    local to = math.min(from + 3999, #dirs)
+    local counts = redis.call('HMGET', KEYS[1], unpack(dirs, from, to))
+    local seen = redis.call('HMGET', KEYS[3], unpack(dirs, from, to))
+    for at = from, to do
+      if not same(counts[at - from + 1], seen[at - from + 1]) then
+        return false
+      end
+      local day = not all_days and day_of(dirs[at])
+      if day and not checked[day] and not day_agrees(day, redis.call('HGET', KEYS[4], day)) then
+        return false
+      end
+      checked[day] = true
+    end
   end
+  return true
 end
-for day in pairs(days) do
-  if not day_agrees(day, redis.call('HGET', KEYS[4], day)) then
-    return STALE
-  end
+
+if all_dirs and not all_dirs_agree() then
+  return STALE
+end
+if not (all_dirs and all_days) and not noted_dirs_agree() then
+  return STALE
 end
 
 -- Whether files of a dir can be asked for: `folder` is the beginning of a path.
@@ -132,21 +153,39 @@ local function in_folder(dir)
   return string.sub(head, 1, #job.folder) == job.folder or string.sub(job.folder, 1, #head) == head
 end
 
-local reply, bytes = { 'OK' }, 0
+-- The cells that overlap the window; the days that they are of, each with when the first of them begins.
+local overlapping, days, earliest, bytes = {}, {}, {}, 0
 for _, cell in ipairs(cells) do
-  local dir = cell.dir
-  local state = load_state(states[dir] or nil)
-  local outside = state.tail == cell.number and (state.min > before or state.max < after)
-  if not outside and (job.folder == '' or in_folder(dir)) then
-    local records = redis.call('GET', job.cell_prefix .. cell.member)
-    if not records then
+  if job.folder == '' or in_folder(cell.dir) then
+    local key = job.cell_prefix .. cell.member
+    local bounds = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1)
+    if #bounds < BOUNDS_BYTES then
       return STALE
     end
-    bytes = bytes + #records
-    if bytes > job.most_bytes then
-      return { 'MANY' }
+    local min, max = struct.unpack(BOUNDS, bounds)
+    if min <= job.before and max >= job.after then
+      cell.key = key
+      overlapping[#overlapping + 1] = cell
+      bytes = bytes + redis.call('STRLEN', key)
+      local day = day_of(cell.dir)
+      if not earliest[day] then
+        days[#days + 1] = day
+      end
+      earliest[day] = math.min(earliest[day] or min, min)
     end
-    reply[#reply + 1], reply[#reply + 2] = dir, records
+  end
+end
+
+local reply
+if bytes > job.most_bytes then
+  reply = { 'MANY' }
+  for _, day in ipairs(days) do
+    reply[#reply + 1], reply[#reply + 2] = day, string.format('%.0f', earliest[day])
+  end
+else
+  reply = { 'OK' }
+  for _, cell in ipairs(overlapping) do
+    reply[#reply + 1], reply[#reply + 2] = cell.dir, redis.call('GET', cell.key)
   end
 end
 return reply

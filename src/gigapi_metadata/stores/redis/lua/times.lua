@@ -1,14 +1,32 @@
--- The times of a stored document, for the scripts that look at documents by their times.
+-- The times of a stored document in microseconds, rounded down, for the scripts that look at documents by
+-- their times. Nanoseconds would not fit a number of Lua's.
 
 local NUMBER = '"(%-?%d+)"'
 local OURS = '"str_min_time":' .. NUMBER .. ',"str_max_time":' .. NUMBER
   .. ',"str_chunk_time":"%-?%d*","min_time":0,"max_time":0,"chunk_time":0,"cmd":"ADD"}$'
 
-local function exact(text, rounded)
-  if type(text) == 'string' and text ~= '' then
-    return tonumber(text)
+-- Of digits, by cutting three of them off: exact.
+local function microseconds(text)
+  local us = tonumber(string.sub(text, 1, -4)) or 0
+  if string.sub(text, 1, 1) == '-' and string.sub(text, -3) ~= '000' then
+    return us - 1
   end
-  return rounded == cjson.null and 0 or tonumber(rounded or 0)
+  return us
+end
+
+-- Of a number that may have been rounded: `to` is -1 for what is surely not later, 1 for not earlier.
+local function about(number, to)
+  return math.floor((tonumber(number) or 0) / 1000) + to
+end
+
+local function bound(text, number, to)
+  if type(text) == 'string' and string.find(text, '^%-?%d+$') then
+    return microseconds(text)
+  end
+  if type(text) == 'string' and text ~= '' then
+    return nil
+  end
+  return about(number ~= cjson.null and number or 0, to)
 end
 
 -- The times of a document, whoever wrote it. One that can't be read overlaps everything: whoever asks is
@@ -16,11 +34,11 @@ end
 local function times_of(document)
   local min, max = string.match(document, OURS, -260)
   if min then
-    return tonumber(min), tonumber(max)
+    return microseconds(min), microseconds(max)
   end
   local ok, entry = pcall(cjson.decode, document)
   if ok and type(entry) == 'table' then
-    min, max = exact(entry.str_min_time, entry.min_time), exact(entry.str_max_time, entry.max_time)
+    min, max = bound(entry.str_min_time, entry.min_time, -1), bound(entry.str_max_time, entry.max_time, 1)
   end
   if min and max then
     return min, max

@@ -1,0 +1,172 @@
+"""Group commit: small changes that come in while another is on its way are made in one.
+
+What belongs into one commit is decided here, without I/O; `ThreadCommitter` drives it for
+threads, groups_aio.py for asyncio. Each change gets its own outcome: when a commit of several is
+refused, nothing of it was written, and its changes are made one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from gigapi_metadata.errors import MetadataError, OutcomeUnknown, StoreError, Unavailable
+from gigapi_metadata.index.verbs import TableVerbs
+from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.stores.base import Change, Steps
+
+if TYPE_CHECKING:
+    import asyncio
+
+MOST_ENTRIES = 2000
+"""How many entries a commit gathers; a change that is larger goes alone."""
+
+IDLE_S = 1.0
+"""How long the thread that commits stays when there is nothing to do."""
+
+FutureT = TypeVar("FutureT", "Future[int]", "asyncio.Future[int]")
+
+
+class Waiting(Generic[FutureT]):
+    """Changes that wait for their commit, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._changes: deque[tuple[Change, FutureT]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    def put(self, change: Change, future: FutureT) -> None:
+        """`future` gets the outcome of `change`."""
+        self._changes.append((change, future))
+
+    def take(self) -> tuple[list[Change], list[FutureT]]:
+        """The next changes that can be made in one commit: none names a path that another has.
+
+        One after the other they could do something else: a file that is added and then removed is
+        to be dropped, one that never was there is not.
+        """
+        changes: list[Change] = []
+        futures: list[FutureT] = []
+        named: set[str] = set()
+        size = 0
+        while self._changes:
+            change, future = self._changes[0]
+            paths = {entry.path for entry in change.add} | set(change.remove)
+            size += len(paths)
+            if changes and (size > MOST_ENTRIES or not named.isdisjoint(paths)):
+                break
+            named |= paths
+            self._changes.popleft()
+            changes.append(change)
+            futures.append(future)
+        return changes, futures
+
+
+def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataError | None]]:
+    """Make `changes` in one commit, or one by one when that is refused: the outcome of each."""
+    together = Change(
+        [entry for change in changes for entry in change.add],
+        [path for change in changes for path in change.remove],
+    )
+    try:
+        yield from verbs.store.commit(verbs.ref, together, verbs.rules)
+        return [None] * len(changes)
+    except (OutcomeUnknown, Unavailable) as fault:
+        return [fault] * len(changes)
+    except StoreError as fault:
+        if len(changes) == 1:
+            return [fault]
+    outcomes: list[MetadataError | None] = []
+    for change in changes:
+        outcomes += yield from commit(verbs, [change])
+    return outcomes
+
+
+def settle(futures: Iterable[Any], outcomes: Iterable[BaseException | None]) -> None:
+    for future, outcome in zip(futures, outcomes, strict=True):
+        # Whoever waited may have given up: the change is made all the same.
+        if future.done():
+            continue
+        if outcome is None:
+            future.set_result(0)
+        else:
+            future.set_exception(outcome)
+
+
+class ThreadCommitter:
+    """Commits what threads submit, in a thread of its own that ends when nobody needs it.
+
+    run: drives a verb.
+    """
+
+    def __init__(self, verbs: TableVerbs, run: Callable[[Steps[Any]], Any]) -> None:
+        self._verbs = verbs
+        self._run = run
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: Waiting[Future[int]] = Waiting()
+        self._thread: threading.Thread | None = None
+
+    def submit(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None,
+    ) -> Future[int]:
+        """See `Index.submit`."""
+        future: Future[int] = Future()
+        try:
+            change = self._verbs.change(add_entries, rm_entries)
+        except MetadataError as fault:
+            future.set_exception(fault)
+            return future
+        if self._pid != os.getpid():
+            # The thread stayed behind in the parent process, with what waits there.
+            self._start_anew()
+        # It can't be cancelled any more: it may be under way.
+        future.set_running_or_notify_cancel()
+        with self._changed:
+            self._waiting.put(change, future)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="gigapi-metadata-commit", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._changed.wait(IDLE_S)
+                if not self._waiting:
+                    self._thread = None
+                    return
+                changes, futures = self._waiting.take()
+            outcomes: Sequence[BaseException | None]
+            try:
+                outcomes = self._run(commit(self._verbs, changes))
+            except BaseException as fault:
+                outcomes = [fault] * len(futures)
+            settle(futures, outcomes)
+
+    def close(self) -> None:
+        """Wait until all that was submitted has its outcome."""
+        thread = self._thread
+        if thread is None or self._pid != os.getpid():
+            return
+        last: Future[int] = Future()
+        with self._changed:
+            if self._thread is None:
+                return
+            self._waiting.put(Change(), last)
+            self._changed.notify()
+        last.result()

@@ -1,0 +1,64 @@
+"""Group commit for the tasks of one event loop; groups.py says what it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gigapi_metadata.errors import MetadataError
+from gigapi_metadata.index.groups import Waiting, commit, settle
+from gigapi_metadata.index.verbs import TableVerbs
+from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.stores.base import Steps
+
+
+class TaskCommitter:
+    """Commits what the tasks of one event loop submit, in a task of its own.
+
+    run: drives a verb, awaitable.
+    """
+
+    def __init__(self, verbs: TableVerbs, run: Callable[[Steps[Any]], Any]) -> None:
+        self._verbs = verbs
+        self._run = run
+        self._waiting: Waiting[asyncio.Future[int]] = Waiting()
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(
+        self,
+        add_entries: Iterable[IndexEntry] | None,
+        rm_entries: Iterable[IndexEntry | str] | None,
+    ) -> asyncio.Future[int]:
+        """See `AsyncIndex.submit`."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        try:
+            change = self._verbs.change(add_entries, rm_entries)
+        except MetadataError as fault:
+            future.set_exception(fault)
+            return future
+        self._waiting.put(change, future)
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                # Whatever is ready to run may have something to submit as well.
+                await asyncio.sleep(0)
+                changes, futures = self._waiting.take()
+                outcomes: Sequence[BaseException | None]
+                try:
+                    outcomes = await self._run(commit(self._verbs, changes))
+                except BaseException as fault:
+                    settle(futures, [fault] * len(futures))
+                    raise
+                settle(futures, outcomes)
+        finally:
+            self._task = None
+
+    async def close(self) -> None:
+        """Wait until all that was submitted has its outcome."""
+        if self._task is not None:
+            await asyncio.wait([self._task])

@@ -1,0 +1,85 @@
+"""What a client remembers between its calls: which receipts it uses, which tables it has looked at.
+
+One session belongs to one connection object; its threads share it. Losing it costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+from gigapi_metadata.stores.base import TableRef
+
+RECEIPT_S = 300
+"""How long the server keeps the answer to a write: longer than its retries can take."""
+
+FULL_CHECK_SHARE = 0.01
+FULL_CHECK_EVERY_S = 0.1
+"""How often a query checks a whole table for foreign changes: not before so many seconds, and so
+that it takes no more than that share of the time."""
+
+
+class Session:
+    """The memory of one client."""
+
+    def __init__(self) -> None:
+        self.receipts = Receipts()
+        self.full_checks = FullChecks()
+
+
+class Receipts:
+    """Tells a client's writes apart, so that one whose answer was lost can be sent again.
+
+    A write takes a slot for as long as it is under way. Slots are used again, so the server keeps
+    no more receipts than the most writes this client ever had in flight, for RECEIPT_S seconds.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._client = ""
+        self._free: deque[int] = deque()
+        self._numbers = count()
+
+    @contextmanager
+    def slot(self) -> Iterator[tuple[str, int, str]]:
+        """(client, slot, token) of one write."""
+        if self._pid != os.getpid():
+            # After a fork the child must not share its parent's slots.
+            self._client = os.urandom(8).hex()
+            self._free = deque()
+            self._numbers = count()
+            self._pid = os.getpid()
+        client, free = self._client, self._free
+        try:
+            slot = free.popleft()
+        except IndexError:
+            slot = next(self._numbers)
+        yield client, slot, os.urandom(16).hex()
+        # Not after an error: the write may still be on its way, and would overwrite the receipt.
+        free.append(slot)
+
+
+class FullChecks:
+    """When a query is to check all days and folders of a table. Per process; threads may share it.
+
+    clock: seconds that only go up.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[TableRef, float] = {}
+
+    @contextmanager
+    def turn(self, table: TableRef) -> Iterator[bool]:
+        """Whether it is time for one; it is made within the block."""
+        started = self._clock()
+        due = started >= self._next.get(table, started)
+        yield due
+        if due:
+            ended = self._clock()
+            pause = max(FULL_CHECK_EVERY_S, (ended - started) / FULL_CHECK_SHARE)
+            self._next[table] = ended + pause
