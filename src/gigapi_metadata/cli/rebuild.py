@@ -6,15 +6,12 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import open_catalog
+from gigapi_metadata.cli.context import open_catalog, storages_of
 from gigapi_metadata.cli.errors import DONE, FAILED, Failed, NothingFound
 from gigapi_metadata.cli.options import add_command, checked_name, positive
 from gigapi_metadata.cli.progress import progress_bar
 from gigapi_metadata.cli.scan import cpus
-from gigapi_metadata.cli.worker_run import storages_of
 
 if TYPE_CHECKING:
     from gigapi_metadata.checking import RebuildReport
@@ -117,6 +114,8 @@ _LISTS = ("left_out", "bad", "doubtful")
 def _summary(
     args: argparse.Namespace, reports: list[RebuildReport], seconds: float
 ) -> dict[str, Any]:
+    import msgspec
+
     totals = {name: sum(getattr(each, name) for each in reports) for name in _COUNTS}
     lists = {name: sum(len(getattr(each, name)) for each in reports) for name in _LISTS}
     return {

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import open_catalog, settings
+from gigapi_metadata.cli.context import open_catalog, storages_of
 from gigapi_metadata.cli.errors import DONE, FAILED, NothingFound, WrongUsage, one_line
 from gigapi_metadata.cli.options import table_name
 from gigapi_metadata.cli.worker_show import Display, write_dry_run
@@ -29,7 +29,6 @@ from gigapi_metadata.worker.finder import KINDS
 
 if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
-    from gigapi_metadata.storage import Storages
 
 STOPPED = 143  # as the shell says it of SIGTERM
 
@@ -167,39 +166,6 @@ def _size(option: str, args: argparse.Namespace) -> int:
         return parse_size(getattr(args, option.replace("-", "_")))
     except InvalidConfiguration as fault:
         raise WrongUsage(f"argument --{option}: {fault}") from fault
-
-
-def storages_of(args: argparse.Namespace, catalog: Catalog) -> Storages:
-    """Where the files of a catalog are: in its layers, in --root, or in the catalog's folder."""
-    from gigapi_metadata.storage import Storages
-
-    if catalog.layers:
-        return Storages(catalog.layers)
-    return Storages(None, args.root or _folder_of(args))
-
-
-def _folder_of(args: argparse.Namespace) -> str:
-    """The folder that a catalog without layers is for."""
-    from gigapi_metadata.catalog import FOLDER_CATALOG, parse
-
-    found = settings(args)
-    url = found.catalog_url(default="")
-    if not url:
-        return os.path.abspath(".")
-    if found.root:
-        return found.root
-    target = parse(url)
-    if target.module == "redis":
-        raise WrongUsage(
-            "this catalog has no layers, so it does not say where the files are: name their "
-            "folder with --root, or configure --layers"
-        )
-    if target.module == "json":
-        return target.address
-    address = os.path.abspath(target.address)
-    if address.endswith(os.sep + FOLDER_CATALOG):
-        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
-    return os.path.dirname(address)
 
 
 # How it ends
