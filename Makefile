@@ -1,10 +1,11 @@
 # Needs make and Python 3.11 or newer, nothing else. Everything is installed into .venv.
 #   make test ARGS="-k merge -x"      pass arguments on to pytest
 #   make venv PYTHON=python3.12       choose the interpreter (run `make clean` to change it later)
+#   make venv LOCKED=1                exactly what requirements/lock.txt pins, checked by its hashes
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test soak bench lint format demo clean
+.PHONY: help venv test soak bench lint audit lock format demo clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -12,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Its age tells whether what pyproject.toml asks for is installed.
 STAMP := $(VENV)/.installed
+LOCK := requirements/lock.txt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
@@ -28,7 +30,12 @@ $(STAMP): pyproject.toml
 	  echo "If ensurepip is missing, install it (Debian, Ubuntu: apt install python3-venv)." >&2; \
 	  exit 1; }
 	@echo "Installing into $(VENV) (a minute or so the first time)"
+ifdef LOCKED
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+else
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test,lint]'
+endif
 	@touch $@
 
 # A missing Redis server is a failure here, never a skip: see tests/fix_redis.py.
@@ -41,10 +48,22 @@ soak: $(STAMP) ## run the long tests: crowds and crashes for minutes
 bench: $(STAMP) ## measure against the floor; prints ratios
 	$(BIN)/python benchmarks/worker_merge.py
 
-lint: $(STAMP) ## check style, format and types
+lint: $(STAMP) ## check style, format and types, once a day also the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python .ci/audit.py --daily
+
+audit: $(STAMP) ## ask a vulnerability database about the pinned dependencies
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit || true
+	@$(BIN)/python .ci/audit.py
+
+# --universal: for every platform and Python that pyproject.toml allows, in one file.
+lock: $(STAMP) ## pin all dependencies anew, at their newest versions
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --quiet \
+	  --custom-compile-command 'make lock' -o $(LOCK)
 
 format: $(STAMP) ## put the code into the project's format, mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,8 @@ from gigapi_metadata import (
     QueryOptions,
     RedisIndexEntry,
 )
-from gigapi_metadata.model import check_entry, check_layers, merge_configurations
+from gigapi_metadata.model import check_layers, merge_configurations
+from gigapi_metadata.validation import check_entry
 
 
 def test_constructors_take_what_the_design_says_in_its_order() -> None:

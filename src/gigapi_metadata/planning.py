@@ -33,6 +33,17 @@ DEFAULT_DROP_GRACE_S = 30
 COMPLETION_MEMORY_S = 7 * 24 * 3600
 """How long a store remembers that a plan was ended, so that ending it again has no effect."""
 
+UNFINISHED = "gigapi-metadata-unfinished"
+"""The writer of drops that the worker queues for results which are not registered yet."""
+
+SET_ASIDE_S = 20 * 365 * 86_400
+"""For so long a plan is held back that is set aside: until somebody asks for it with `retry`."""
+
+
+def is_set_aside(due_s: int, now_s: float) -> bool:
+    """Whether a plan that is due at `due_s` has been set aside."""
+    return due_s - now_s > SET_ASIDE_S / 2
+
 
 class MergeQueue(msgspec.Struct, frozen=True):
     """Files wait here to be merged with others of their iteration, dir, layer and writer."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import Cli
+from cli_lab import Cli
 
 DATA = Path("lake/db/t/data")
 SUMMARY_FIELDS = [
     "found", "registered", "updated", "unchanged", "leaving", "pruned", "vanished", "bad",
-    "prune_refused", "outside", "tables", "dry_run", "seconds", "files_per_second",
+    "links", "prune_refused", "outside", "tables", "dry_run", "seconds", "files_per_second",
 ]  # fmt: skip
 
 
@@ -19,7 +19,7 @@ def counts(summary: dict[str, Any]) -> dict[str, int]:
     found = {
         name: value if isinstance(value, int) else len(value)
         for name, value in summary.items()
-        if name in SUMMARY_FIELDS[:8]
+        if name in SUMMARY_FIELDS[:9]
     }
     return {name: value for name, value in found.items() if value}
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import DAY_START, HOUR, Cli
+from cli_lab import DAY_START, HOUR, Cli
 
 from gigapi_metadata import IndexEntry, connect
 

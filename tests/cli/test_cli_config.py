@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Result
+from cli_lab import Cli, Result
 
 FIELDS = {"key", "value", "source"}
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Result, write_lake
+from cli_lab import Cli, Result, write_lake
 
 from gigapi_metadata import IndexEntry, connect
 from gigapi_metadata.cli import demo_upkeep, main

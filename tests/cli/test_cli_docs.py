@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from cli_lab import Cli
 
 from gigapi_metadata.cli.app import parser
 

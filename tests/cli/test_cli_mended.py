@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from conftest import Cli, write_lake, write_parquet
+from cli_lab import Cli, write_lake, write_parquet
 
 
 class TestTablesThatAreGone:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Cli, write_lake
+from cli_lab import Cli, write_lake
 
 from gigapi_metadata import Layer
 from gigapi_metadata.cli import context

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, write_lake
+from cli_lab import Cli, write_lake
 
 from gigapi_metadata import connect
 from gigapi_metadata.cli import app

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import DAY_START, HOUR, Cli, write_lake, write_parquet
+from cli_lab import DAY_START, HOUR, Cli, write_lake, write_parquet
 from scanning import DATA, SUMMARY_FIELDS, counts, files, scan
 
 from gigapi_metadata import IndexEntry, Layer, connect

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DAY_START, HOUR, Cli, write_lake, write_parquet
+from cli_lab import DAY_START, HOUR, Cli, write_lake, write_parquet
 from scanning import DATA, counts, files, scan
 
 from gigapi_metadata import connect
@@ -40,8 +40,6 @@ class TestOddTrees:
         reasons["timeless.parquet"] = "no time column"
         os.mkfifo(folder / "pipe.parquet")
         reasons["pipe.parquet"] = "not a file"
-        (folder / "dangling.parquet").symlink_to("nowhere")
-        reasons["dangling.parquet"] = "can't be read"
         return reasons
 
     def test_bad_files_do_not_stop_the_rest(self, cli: Cli, odd: dict[str, str]) -> None:
@@ -122,7 +120,7 @@ class TestOddTrees:
             (folder / name).write_text("x")
         assert scan(cli) == {"found": 1, "registered": 1}
 
-    def test_links_are_followed_once(self, cli: Cli) -> None:
+    def test_links_are_followed_when_asked_and_once(self, cli: Cli) -> None:
         write_lake(Path("lake"), 2)
         write_parquet(Path("elsewhere/hour=07/a.parquet"), DAY_START + 7 * HOUR)
         write_parquet(Path("elsewhere.parquet"), DAY_START + 8 * HOUR)
@@ -134,10 +132,32 @@ class TestOddTrees:
         Path("elsewhere/back").symlink_to(DATA.absolute())
         (DATA / "alias.parquet").symlink_to("date=2024-01-15/hour=00/file0.1.parquet")
         (DATA / "file.parquet").symlink_to(Path("elsewhere.parquet").absolute())
-        assert scan(cli) == {"found": 4, "registered": 4}
+        assert scan(cli) == {"found": 2, "registered": 2, "links": 6}
+        assert scan(cli, "--follow-links") == {"found": 4, "registered": 2, "unchanged": 2}
         expected = ["linked/hour=07/a.parquet", "file.parquet"]
         assert [entry["path"] for entry in files(cli)][2:] == expected
-        assert scan(cli, "--prune") == {"found": 4, "unchanged": 4}
+        assert scan(cli, "--follow-links", "--prune") == {"found": 4, "unchanged": 4}
+        assert scan(cli, "--prune") == {"found": 2, "unchanged": 2, "links": 6}
+        (DATA / "dangling.parquet").symlink_to("nowhere")
+        assert cli("scan", "lake").code == 0
+        result = cli("scan", "lake", "--follow-links")
+        assert result.code == 1
+        assert "dangling.parquet: can't be read" in result.err
+
+    def test_links_instead_of_a_database_table_or_data_folder(self, cli: Cli) -> None:
+        write_lake(Path("real"), 1)
+        write_lake(Path("lake"), 1)
+        Path("lake/other").symlink_to(Path("real/db").absolute())
+        Path("lake/db/t2").symlink_to(Path("real/db/t").absolute())
+        Path("lake/db/t3").mkdir()
+        Path("lake/db/t3/data").symlink_to(Path("real/db/t/data").absolute())
+        result = cli("scan", "lake")
+        assert result.code == 0
+        listed = "link: db/t2\nlink: db/t3/data\nlink: other\n3 symbolic links passed over"
+        assert listed in result.err
+        assert "--follow-links" in result.err
+        assert cli("databases", "--catalog", "lake").lines == ["db"]
+        assert scan(cli, "--follow-links") == {"found": 4, "registered": 3, "unchanged": 1}
 
     def test_a_link_as_root(self, cli: Cli) -> None:
         write_lake(Path("real"), 2)

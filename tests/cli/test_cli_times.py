@@ -132,6 +132,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert INT64_MIN <= value <= INT64_MAX
 
 
+def test_times_beyond_the_calendar() -> None:
+    """A plan may wait for a TTL of any length."""
+    assert iso(2**53 * 10**9) == "9999-12-31T23:59:59Z"
+
+
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1024**2 - 1, "1.0 MiB"), (2**63, "8.0 EiB")],
@@ -142,7 +147,15 @@ def test_sizes_for_people(amount: int, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.251, "0.25 s"), (42, "42 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (1e6, "11 d")],
+    [
+        (0.251, "0.25 s"),
+        (42, "42 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (1e6, "11 d"),
+        (63_072_000, "2 y"),
+    ],
 )
 def test_periods_for_people(seconds: float, shown: str) -> None:
     assert period(seconds) == shown

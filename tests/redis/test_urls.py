@@ -223,3 +223,18 @@ def test_a_connections_client_is_the_plain_one(redis_url: str) -> None:
     with RedisConnection(redis_url) as connection:
         connection.client.set("plain", b"bytes")
         assert connection.client.get("plain") == b"bytes"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h?socket_timeout=.",
+        "redis://h?socket_timeout=",
+        "redis://\ud800",
+        "redis://user:Zs3cr3tQ@h?:Zs3cr3tQ@",  # found by tests/fuzz: the parser's error quotes it
+    ],
+)
+def test_what_fuzzing_found(url: str) -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        RedisIndex(url, "db", "t")
+    assert "Zs3cr3tQ" not in str(caught.value)

@@ -17,6 +17,7 @@ __all__ = ["s3", "s3_server"]
 @pytest.fixture(params=["local", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "local":
+        (tmp_path / "root").mkdir()
         return Storages(None, tmp_path / "root").table("", "db", "t")
     lab: S3Lab = request.getfixturevalue("s3")
     return Storages([Layer(lab.url(), "cold", "s3")]).table("cold", "db", "t")

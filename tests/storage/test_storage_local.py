@@ -88,6 +88,15 @@ def test_the_root_may_be_a_link(tmp_path: Path, file: Path) -> None:
     assert (tmp_path / "real/db/t/data" / A).read_bytes() == b"content"
 
 
+def test_nothing_is_gone_while_the_layers_folder_is_missing(tmp_path: Path) -> None:
+    """Its disk is not mounted, rather."""
+    storage = Storages(None, tmp_path / "mnt").table("", "db", "t")
+    with pytest.raises(StorageError, match="its layer's folder is not there"):
+        storage.delete("date=2024-01-15/hour=00/a.1.parquet")
+    (tmp_path / "mnt").mkdir()
+    assert not storage.delete("date=2024-01-15/hour=00/a.1.parquet")
+
+
 def test_pipes_and_folders_are_no_files(storage: LocalStorage) -> None:
     (storage.folder / A).mkdir(parents=True)
     os.mkfifo(storage.folder / "pipe")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from worker_lab import BASE_NS, Lab, Tables
+from worker_lab import BASE_NS, Lab, Tables, planned
 
 from gigapi_metadata import IndexEntry, Layer
 from gigapi_metadata.errors import MetadataError
@@ -63,7 +63,7 @@ def test_other_writers_drops_wait(tiers: Lab) -> None:
         index.batch([other])
         index.batch((), [path])
         maintain(tiers, catalog, writer_id="")
-        assert [plan.paths for plan in index.plans() if plan.kind == "drop"] == [[path]]
+        assert [plan.paths for plan in planned(index) if plan.kind == "drop"] == [[path]]
 
 
 def test_rows_that_change_are_an_error(tiers: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

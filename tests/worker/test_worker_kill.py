@@ -13,8 +13,8 @@ from worker_lab import Child, Lab, Tables, check_whole, finish, rows_of
 
 from gigapi_metadata import Layer
 
-MERGE = ("leased", "fetched", "merged", "verified", "placed", "completed")
-MOVE = ("leased", "fetched", "copied", "verified", "completed")
+MERGE = ("leased", "announced", "fetched", "merged", "verified", "placed", "completed")
+MOVE = ("leased", "announced", "fetched", "copied", "verified", "completed")
 DROP = ("leased", "checked", "deleted", "completed")
 STEPS = [
     *(f"merge:{step}" for step in MERGE),

@@ -18,6 +18,7 @@ from worker_lab import (
     Tables,
     check_whole,
     finish,
+    planned,
     readings,
     row_count,
     rows_of,
@@ -244,7 +245,7 @@ def test_stopping_gives_back_what_runs(lab: Lab) -> None:
             assert not running.is_alive()
         assert [outcome.status for outcome in outcomes] == ["given back"]
         assert lab.on_disk() == before
-        (plan,) = catalog.index().plans()
+        (plan,) = planned(catalog.index())
         assert (plan.state, plan.attempts) == ("waiting", 0)
 
 
@@ -272,7 +273,7 @@ def test_a_job_that_hangs_is_given_back_too(lab: Lab) -> None:
             assert arrived.wait(PATIENCE_S)
             worker.stop()
             running.join(PATIENCE_S)
-            (plan,) = catalog.index().plans()
+            (plan,) = planned(catalog.index())
             assert plan.state == "waiting"
             finish(lab)
             let_go.set()

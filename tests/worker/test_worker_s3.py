@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fix_stores import SEED
 from s3_lab import Fault, S3Lab, s3, s3_server
-from worker_lab import Lab, Tables, finish, row_count, work
+from worker_lab import Child, Lab, Tables, finish, row_count, work
 
 from gigapi_metadata import IndexEntry, Layer
 from gigapi_metadata.storage import s3 as s3_module
-from gigapi_metadata.worker import Outcome
+from gigapi_metadata.worker import Outcome, RetryPolicy
 
 __all__ = ["s3", "s3_server"]
 
@@ -105,6 +105,35 @@ def fill(lab: Lab, folder: Path, count: int) -> None:
         catalog.index().batch(entries)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(f"merge:{step}" for step in ("announced", "fetched", "verified", "placed", "completed")),
+        *(f"move:{step}" for step in ("announced", "fetched", "copied", "completed")),
+        *(f"drop:{step}" for step in ("checked", "deleted")),
+    ],
+)
+@pytest.mark.parametrize("first", ["s3", "local"])
+def test_killed_at_every_step(tmp_path: Path, s3: S3Lab, step: str, first: str) -> None:
+    """Merges on S3 and moves from there, or moves to it."""
+    layers = [Layer(s3.url(), "cold", "s3", 3600), Layer(f"file://{tmp_path}/hot", "hot")]
+    if first == "local":
+        layers = [Layer(f"file://{tmp_path}/hot", "hot", "fs", 3600), Layer(s3.url(), "cold", "s3")]
+    lab = Lab(tmp_path, layers=tuple(layers), merge=((0, 10**9, 1),))
+    if first == "s3":
+        fill(lab, tmp_path, 3)
+    else:
+        with Tables(lab) as catalog:
+            lab.add(catalog, 3)
+    rows = read(lab, tmp_path / "read")
+    child = Child(lab, kill_at=step)
+    child.started()
+    assert child.join() == -9
+    assert read(lab, tmp_path / "read") == rows
+    finish(lab.ahead(1000))
+    check_whole(lab, rows, tmp_path / "read")
+
+
 def test_faults_at_random(tmp_path: Path, s3: S3Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs get over them or fail and are tried again; the rows are there all the time."""
     monkeypatch.setattr(s3_module, "READ_TIMEOUT_S", 0.3)
@@ -122,7 +151,8 @@ def test_faults_at_random(tmp_path: Path, s3: S3Lab, monkeypatch: pytest.MonkeyP
             for method in ("PUT", "GET", "HEAD", "DELETE")
             for _ in range(dice.randint(2, 4))
         ]
-        outcomes += work(lab)
+        # Not again in the same round, however long that takes: five failures set a plan aside.
+        outcomes += work(lab, policy=RetryPolicy(first_s=1000, factor=1))
         s3.faults.clear()
         assert read(lab, tmp_path / "read") == rows
         lab = lab.ahead(10_000)

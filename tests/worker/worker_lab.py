@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from gigapi_metadata import (
     IndexEntry,
     Layer,
+    QueuedPlan,
     RedisConnection,
     RedisDBIndex,
     RedisIndex,
@@ -35,6 +36,7 @@ from gigapi_metadata import (
     SQLiteDBIndex,
     SQLiteIndex,
 )
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.worker import Filter, Options, Outcome, Worker
 from gigapi_metadata.worker.policy import RetryPolicy
@@ -52,7 +54,9 @@ def start_fork_server() -> None:
     """Children are forked from a process that has everything imported and no threads."""
     processes.set_forkserver_preload(["worker_lab"])
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), before or ""])
+    here = Path(__file__).resolve().parent
+    folders = [str(here), str(here.parent / "redis"), before or ""]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folders)
     try:
         multiprocessing.forkserver.ensure_running()
     finally:
@@ -254,11 +258,17 @@ def finish(lab: Lab) -> list[Outcome]:
     while True:
         outcomes += work(lab)
         with Tables(lab) as catalog:
-            if not catalog.index().plans():
-                return outcomes
-        assert time.monotonic() < deadline, "plans are left"
+            left = catalog.index().plans()
+        if not left:
+            return outcomes
+        assert time.monotonic() < deadline, f"plans are left: {left}"
         if not lab.redis:
             lab = lab.ahead(100_000)
+
+
+def planned(index: Any) -> list[QueuedPlan]:
+    """The plans, but for drops of results that are not registered yet."""
+    return [plan for plan in index.plans() if plan.writer_id != UNFINISHED]
 
 
 def check_whole(lab: Lab, rows: Counter[str]) -> None:

@@ -38,6 +38,7 @@ to be merged, moved and deleted.
 _MODULES = {
     "scan": "scan",
     "files": "files",
+    "sql": "sql",
     "databases": "listing",
     "tables": "listing",
     "paths": "listing",
@@ -53,6 +54,7 @@ _MODULES = {
     "check": "check",
     "rebuild": "rebuild",
     "reindex": "reindex",
+    "doctor": "doctor",
     "config": "config",
     "demo": "demo",
 }

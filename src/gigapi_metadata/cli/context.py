@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
     from gigapi_metadata.config import Settings
     from gigapi_metadata.model import Layer
-    from gigapi_metadata.storage import Storages
 
 _CATALOG = "argument --catalog"
 _LAYERS = "argument --layers"
@@ -76,39 +75,6 @@ def open_catalog(
         if target.module == "sqlite" and not writes and not os.path.exists(target.address):
             raise Failed(_missing(source, folder, target.address))
         return connect(url, found.layers, found.merge_configurations)
-
-
-def storages_of(args: argparse.Namespace, catalog: Catalog) -> Storages:
-    """Where the files of a catalog are: in its layers, in --root, or in the catalog's folder."""
-    from gigapi_metadata.storage import Storages
-
-    if catalog.layers:
-        return Storages(catalog.layers)
-    return Storages(None, args.root or _folder_of(args))
-
-
-def _folder_of(args: argparse.Namespace) -> str:
-    """The folder that a catalog without layers is for."""
-    from gigapi_metadata.catalog import FOLDER_CATALOG, parse
-
-    found = settings(args)
-    url = found.catalog_url(default="")
-    if not url:
-        return os.path.abspath(".")
-    if found.root:
-        return found.root
-    target = parse(url)
-    if target.module == "redis":
-        raise WrongUsage(
-            "this catalog has no layers, so it does not say where the files are: name their "
-            "folder with --root, or configure --layers"
-        )
-    if target.module == "json":
-        return target.address
-    address = os.path.abspath(target.address)
-    if address.endswith(os.sep + FOLDER_CATALOG):
-        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
-    return os.path.dirname(address)
 
 
 def configured_url(found: Settings) -> str:

@@ -157,6 +157,8 @@ def check_options(top: Parser, argv: list[str]) -> None:
             return
         if current is top and not is_value and word in top.commands.choices:
             current = top.commands.choices[word]
+        if word.startswith("--") and word.endswith("=--"):
+            raise WrongUsage(f"argument {flag}: '--' is no value of it")  # argparse would drop it
         option = top._option_string_actions.get(word)
         is_value = option is not None and option.nargs is None
         if word.startswith("--") and flag not in known:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "gigapi-metadata"
 
+_YEAR_S = 365 * 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_NS = 253_402_300_799 * 10**9
 
 
 def write(text: str) -> None:
@@ -31,9 +33,16 @@ def note(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON value; a list as an array with one element a line."""
+    import json
+
     import msgspec
 
-    encode = msgspec.json.Encoder().encode
+    def encode(element: Any) -> bytes:
+        try:
+            return msgspec.json.encode(element)
+        except OverflowError:  # somebody has stored an integer of over 64 bits
+            return json.dumps(msgspec.to_builtins(element), ensure_ascii=False).encode()
+
     if isinstance(value, list):
         lines = ",\n".join(encode(element).decode() for element in value)
         write(f"[\n{lines}\n]" if value else "[]")
@@ -75,12 +84,16 @@ def printable(text: str) -> str:
 
 
 def iso(time_ns: int) -> str:
-    """A time in UTC, with as many digits of a second as it has: none, 3, 6 or 9."""
-    seconds, rest = divmod(time_ns, 10**9)
+    """A time in UTC, with as many digits of a second as it has: none, 3, 6 or 9. The last second of
+    the year 9999 stands for all later ones."""
+    seconds, rest = divmod(min(time_ns, _LAST_NS), 10**9)
     digits = f"{rest:09}"
     while digits.endswith("000"):
         digits = digits[:-3]
-    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    try:
+        moment = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    except OverflowError:  # no year of a calendar
+        return f"{time_ns} ns"
     return f"{moment}.{digits}Z" if digits else f"{moment}Z"
 
 
@@ -102,13 +115,18 @@ def count(number: int, thing: str) -> str:
 
 
 def period(seconds: float) -> str:
-    """A length of time in one unit: `0.25 s`, `42 s`, `7 min`, `3 h`, `5 d`."""
+    """A length of time in one unit: `0.25 s`, `42 s`, `7 min`, `3 h`, `5 d`, `20 y`."""
     if seconds < 10:
         return f"{seconds:.2f} s"
-    for unit, length, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+    for unit, length, limit in (
+        ("s", 1, 120),
+        ("min", 60, 7200),
+        ("h", 3600, 172_800),
+        ("d", 86_400, 2 * _YEAR_S),
+    ):
         if seconds < limit:
             return f"{seconds // length:.0f} {unit}"
-    return f"{seconds // 86_400:.0f} d"
+    return f"{seconds // _YEAR_S:.0f} y"
 
 
 def entry_object(entry: IndexEntry) -> dict[str, Any]:

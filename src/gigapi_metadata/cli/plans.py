@@ -18,7 +18,9 @@ _DESCRIPTION = """\
 The plans of a table: merges, moves to the next layer, and drops (files to be deleted). By default
 one line for each kind, merge level, state, layer and writer; --all lists every plan.
 
-DUE is when the first of them may be handed out, for leased ones when it may be handed out again.
+DUE is when the first of them may be handed out, for leased ones when it may be handed out again;
+"on retry" if they were set aside. Drops that a worker queues in case it is killed before a result
+of its own is registered are listed with --all only.
 """
 
 
@@ -35,6 +37,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the plans."""
+    from gigapi_metadata.planning import UNFINISHED
+
     name = table_name(args)
     with open_catalog(args) as catalog:
         plans = catalog.table(*name).plans()
@@ -44,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         if args.kind in (None, plan.kind)
         and args.state in (None, plan.state)
         and (plan.error or not args.failed)
+        and (plan.writer_id != UNFINISHED or args.all)
     ]
     now_s = int(time.time())
     if args.json:
@@ -107,10 +112,14 @@ def _write_each(plans: list[QueuedPlan], now_s: int) -> None:
 
 
 def due(due_s: int, now_s: int) -> str:
-    """How far a due time is from now."""
+    """How far a due time is from now; "on retry" for a plan that was set aside."""
+    from gigapi_metadata.planning import is_set_aside
+
     if due_s <= 0:
         return "now"
     distance = due_s - now_s
+    if is_set_aside(due_s, now_s):
+        return "on retry"
     return f"in {_period(distance)}" if distance > 0 else f"{_period(-distance)} ago"
 
 

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import open_catalog, storages_of
+from gigapi_metadata.cli.context import open_catalog
 from gigapi_metadata.cli.errors import DONE, FAILED, Failed, NothingFound
 from gigapi_metadata.cli.options import add_command, checked_name, positive
 from gigapi_metadata.cli.progress import progress_bar
 from gigapi_metadata.cli.scan import cpus
+from gigapi_metadata.cli.storages import storages_of
 
 if TYPE_CHECKING:
     from gigapi_metadata.checking import RebuildReport

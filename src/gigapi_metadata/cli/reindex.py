@@ -7,8 +7,9 @@ from typing import Any
 
 from gigapi_metadata.cli import output
 from gigapi_metadata.cli.context import open_catalog
-from gigapi_metadata.cli.errors import DONE, NothingFound
+from gigapi_metadata.cli.errors import DONE
 from gigapi_metadata.cli.options import add_command, add_table, table_name
+from gigapi_metadata.cli.tables import check_table, known_tables
 
 _DESCRIPTION = """\
 Make the index anew that queries by time use, from the entries. Only Redis catalogs keep one beside
@@ -30,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
     name = table_name(args)
     with open_catalog(args) as catalog:
+        check_table(known_tables(catalog), *name)
         index = catalog.table(*name)
-        if not index.paths():
-            raise NothingFound(f"{name} has no files")
         if has_index := isinstance(index, RedisIndex):
             index.reindex()
     if args.json:

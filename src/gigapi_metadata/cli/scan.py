@@ -59,6 +59,11 @@ def add(commands: Any) -> None:
         "--reread", action="store_true", help="read files again that seem unchanged"
     )
     parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="register what lies behind symbolic links too; the worker leaves that alone",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, change nothing"
     )
     parser.set_defaults(run=run)
@@ -74,10 +79,15 @@ def run(args: argparse.Namespace) -> int:
     if not os.path.isdir(args.root):
         reason = "is not a folder" if os.path.lexists(args.root) else "does not exist"
         raise WrongUsage(f"ROOT {args.root} {reason}")
-    tables, bad = _tables(args)
+    tables, bad, links = _tables(args)
     with open_catalog(args, args.root, writes=True) as catalog:
         options = _options(args, catalog)
-        with progress_bar(lambda: sum(Tree(each.folder).count() for each in tables)) as advance:
+
+        def files() -> int:
+            trees = (Tree(each.folder, follow_links=args.follow_links) for each in tables)
+            return sum(tree.count() for tree in trees)
+
+        with progress_bar(files) as advance:
             reports = [
                 scan_table(catalog.table(each.database, each.table), each.folder, options, advance)
                 for each in tables
@@ -89,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
             ]
             reports += [report for report in gone if report.vanished]
     outside = strays_below(args.root) if args.table is None else 0
-    summary = summarize(reports, bad, args.dry_run, time.perf_counter() - started, outside)
+    seconds = time.perf_counter() - started
+    summary = summarize(reports, bad, links, args.dry_run, seconds, outside)
     if args.json:
         output.write_json(summary)
     else:
@@ -99,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if summary["bad"] or summary["prune_refused"] else DONE
 
 
-def _tables(args: argparse.Namespace) -> tuple[list[TableFolder], list[BadFile]]:
+def _tables(args: argparse.Namespace) -> tuple[list[TableFolder], list[BadFile], list[str]]:
+    """What to scan, what can't be, and the links passed over on the way there."""
     from pathlib import Path
 
     from gigapi_metadata.scan import BadFile, TableFolder, tables_below
@@ -108,9 +120,9 @@ def _tables(args: argparse.Namespace) -> tuple[list[TableFolder], list[BadFile]]
         raise WrongUsage("--database and --table go together")
     if args.table is not None:
         name = checked_table(args.database, args.table)
-        return [TableFolder(*name, Path(args.root))], []
-    tables, faults = tables_below(args.root)
-    return tables, [BadFile(*fault) for fault in faults]
+        return [TableFolder(*name, Path(args.root))], [], []
+    tables, faults, links = tables_below(args.root, follow_links=args.follow_links)
+    return tables, [BadFile(*fault) for fault in faults], links
 
 
 def _gone(catalog: Catalog, root: str, tables: list[TableFolder]) -> list[TableFolder]:
@@ -149,6 +161,7 @@ def _options(args: argparse.Namespace, catalog: Catalog) -> ScanOptions:
         prune=args.prune,
         reread=args.reread,
         dry_run=args.dry_run,
+        follow_links=args.follow_links,
     )
 
 
@@ -165,6 +178,7 @@ _COUNTS = ("found", "registered", "updated", "unchanged", "leaving", "pruned")
 def summarize(
     reports: list[TableReport],
     bad: list[BadFile],
+    links: list[str],
     dry_run: bool,
     seconds: float,
     outside: int = 0,
@@ -185,6 +199,8 @@ def summarize(
         ],
         "bad": [_bad_object(None, None, fault) for fault in bad]
         + [_bad_object(each.database, each.table, fault) for each in reports for fault in each.bad],
+        "links": [_link(None, None, path) for path in links]
+        + [_link(each.database, each.table, path) for each in reports for path in each.links],
         "prune_refused": any(each.prune_refused for each in reports),
         "outside": outside,
         "tables": tables,
@@ -199,6 +215,11 @@ def _bad_object(database: str | None, table: str | None, fault: BadFile) -> dict
     path = _text(fault.path)
     reason = fault.reason.replace("time_column=...", "--time-column")
     return {"database": database, "table": table, "path": path, "reason": reason}
+
+
+def _link(database: str | None, table: str | None, path: str) -> dict[str, Any]:
+    """A symbolic link that was passed over."""
+    return {"database": database, "table": table, "path": _text(path)}
 
 
 def _text(path: str) -> str:
@@ -226,6 +247,12 @@ def _write_text(summary: dict[str, Any]) -> None:
             output.write(f"  {label:<11} {number:>9,}" + (f"  {remark}" if remark else ""))
     _list("vanished", [f"{each['database']}.{each['table']} {each['path']}" for each in vanished])
     _list("bad", [_bad_line(each) for each in bad])
+    if links := summary["links"]:
+        _list("link", [_where(each) for each in links])
+        output.note(
+            f"{output.count(len(links), 'symbolic link')} passed over, as by the worker; "
+            "--follow-links registers what lies behind"
+        )
     if outside := summary["outside"]:
         lie, were = ("lies", "was") if outside == 1 else ("lie", "were")
         output.note(
@@ -248,8 +275,12 @@ def _vanished_remark(summary: dict[str, Any]) -> str:
 
 
 def _bad_line(fault: dict[str, Any]) -> str:
-    where = f"{fault['database']}.{fault['table']} " if fault["database"] else ""
-    return f"{where}{fault['path']}: {fault['reason']}"
+    return f"{_where(fault)}: {fault['reason']}"
+
+
+def _where(fault: dict[str, Any]) -> str:
+    table = f"{fault['database']}.{fault['table']} " if fault["database"] else ""
+    return f"{table}{fault['path']}"
 
 
 def _list(label: str, lines: list[str]) -> None:

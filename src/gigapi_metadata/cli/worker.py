@@ -15,11 +15,19 @@ each plan is leased by one of them at a time.
 
 Without DB[.TABLE] all tables are worked on, new ones too. SIGTERM or Ctrl-C lets what runs finish
 for some seconds and gives back the rest; a second one stops at once.
+
+What fails is tried again after 10, 40, 160 and 640 s, and then set aside: see `plans --failed` and
+`retry`. A SIZE is 500MB or 2GiB, a TIME -1h, 2024-01-15 or what else `files` takes.
+
+Exit code: 0 done; 1 with --once, a job failed; 2 wrong usage; 3 nothing to show, or no such table.
 """
 
 _COMPACT = """\
 Merge what waits in a table to be merged, level by level, now instead of after the timeouts. Files
-that wait alone go on waiting.
+that wait alone go on waiting. Merges that other workers hold are left to them and named.
+
+Exit code: 0 done; 1 a merge failed, or others hold some; 2 wrong usage; 3 nothing to merge, or no
+such table.
 """
 
 _RETRY = """\
@@ -31,7 +39,9 @@ that have failed; `plans --all` shows them with their reasons.
 def add(commands: Any) -> None:
     """Add the commands."""
     parser = add_command(commands, "worker", "carry out merges, moves and drops", _WORKER)
-    parser.add_argument("tables", metavar="DB[.TABLE]", nargs="*", help="only these")
+    parser.add_argument(
+        "tables", metavar="DB[.TABLE]", nargs="*", help="only this database or table"
+    )
     parser.add_argument("--once", action="store_true", help="leave when nothing is due any more")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what there is to do and do nothing"

@@ -16,13 +16,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import open_catalog, storages_of
+from gigapi_metadata.cli.context import open_catalog
 from gigapi_metadata.cli.errors import DONE, FAILED, NothingFound, WrongUsage, one_line
 from gigapi_metadata.cli.options import table_name
-from gigapi_metadata.cli.worker_show import Display, write_dry_run
-from gigapi_metadata.errors import InvalidConfiguration, InvalidName
+from gigapi_metadata.cli.storages import check_folder, check_root, storages_of
+from gigapi_metadata.cli.tables import check_table, known_tables
+from gigapi_metadata.cli.worker_show import Display, write_dry_run, write_held
+from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError
 from gigapi_metadata.timerange import Window
-from gigapi_metadata.worker import Filter, Options, Selector, Worker
+from gigapi_metadata.worker import Filter, Options, Selector, Worker, held_merges
 from gigapi_metadata.worker import compact as compact_table
 from gigapi_metadata.worker.dry_run import plan_groups, unplanned
 from gigapi_metadata.worker.finder import KINDS
@@ -30,22 +32,23 @@ from gigapi_metadata.worker.finder import KINDS
 if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
 
-STOPPED = 143  # as the shell says it of SIGTERM
-
 
 def worker(args: argparse.Namespace) -> int:
     """Carry out plans, or show them."""
     wanted = _filter(args)
-    with open_catalog(args, writes=not args.dry_run) as catalog:
+    options = _options(args, wanted)
+    with open_catalog(args) as catalog:
         if args.dry_run:
             return _dry_run(args, catalog, wanted)
-        with Display(args.json) as display:
-            options = _options(args, wanted)
-            storages = storages_of(args, catalog)
-            with Worker(catalog, storages, options, report=display.outcome) as working:
-                with _stopped_by_signals(working.stop):
-                    totals = working.run(once=args.once)
-                stopped = working.stopped
+        storages = storages_of(args, catalog)
+        _look_for_tables(args, catalog, wanted)
+        with (
+            Display(args.json) as display,
+            Worker(catalog, storages, options, report=display.outcome) as working,
+        ):
+            with _stopped_by_signals(working.stop):
+                totals = working.run(once=args.once)
+            stopped = working.stopped
     _leave_at_once_if(stopped)
     return FAILED if args.once and _failures(totals) else DONE
 
@@ -53,28 +56,32 @@ def worker(args: argparse.Namespace) -> int:
 def compact(args: argparse.Namespace) -> int:
     """Merge now."""
     name = table_name(args)
-    window = _window(args)
-    with open_catalog(args, writes=True) as catalog, Display(args.json) as display:
+    limits: dict[str, Any] = {"until_level": args.until_level, "window": _window(args)}
+    options = _options(args, Filter())
+    with open_catalog(args) as catalog:
+        storages = storages_of(args, catalog)
+        check_table(known_tables(catalog), *name)
         running: list[Worker] = []
-        options = _options(args, Filter())
 
         def stop() -> None:
             for each in running:
                 each.stop()
 
-        with _stopped_by_signals(stop):
+        with Display(args.json) as display, _stopped_by_signals(stop):
             outcomes = compact_table(
                 catalog,
-                storages_of(args, catalog),
-                name.database,
-                name.table,
-                until_level=args.until_level,
-                window=window,
+                storages,
+                *name,
+                **limits,
                 options=options,
                 report=display.outcome,
                 started=running.append,
             )
-    _leave_at_once_if(any(each.stopped for each in running))
+        _leave_at_once_if(any(each.stopped for each in running))
+        held = held_merges(catalog.table(*name), **limits)
+    if held:
+        write_held(name, held, args.json)
+        return FAILED
     if not outcomes:
         raise NothingFound(f"{name} has nothing to merge")
     return FAILED if _failures(Counter(each.status for each in outcomes)) else DONE
@@ -83,7 +90,8 @@ def compact(args: argparse.Namespace) -> int:
 def retry(args: argparse.Namespace) -> int:
     """Make failed plans due."""
     name = table_name(args)
-    with open_catalog(args, writes=True) as catalog:
+    with open_catalog(args) as catalog:
+        check_table(known_tables(catalog), *name)
         index = catalog.table(*name)
         plans = [
             plan
@@ -105,11 +113,14 @@ def retry(args: argparse.Namespace) -> int:
 
 
 def _dry_run(args: argparse.Namespace, catalog: Catalog, wanted: Filter) -> int:
-    names: list[tuple[str, str]] = []
-    for database, table in wanted.selectors or [Selector(each) for each in catalog.databases()]:
-        names += [(database, each) for each in ([table] if table else catalog.tables(database))]
+    check_root(args, catalog)
+    known = known_tables(catalog)
+    for database, table in wanted.selectors:
+        check_table(known, database, table)
     groups, left = [], []
-    for name in names:
+    for name in known:
+        if wanted.selectors and not {Selector(*name), Selector(name[0])} & set(wanted.selectors):
+            continue
         index = catalog.table(*name)
         groups += plan_groups(index, wanted, time.time())
         left += unplanned(index)
@@ -117,6 +128,25 @@ def _dry_run(args: argparse.Namespace, catalog: Catalog, wanted: Filter) -> int:
     if not groups and not left:
         raise NothingFound("there is nothing to do")
     return DONE
+
+
+def _look_for_tables(args: argparse.Namespace, catalog: Catalog, wanted: Filter) -> None:
+    """With --once a table that is not there is an error; else it may come, and is waited for."""
+    if not wanted.selectors:
+        return
+    try:
+        known = known_tables(catalog)
+    except StoreError:
+        if args.once:
+            raise
+        return  # it is waited for as well
+    for database, table in wanted.selectors:
+        try:
+            check_table(known, database, table)
+        except NothingFound as fault:
+            if args.once:
+                raise
+            output.note(f"{fault}; waiting for it")
 
 
 # From the arguments
@@ -146,17 +176,29 @@ def _window(args: argparse.Namespace) -> Window:
                 bounds[field] = parse_time(text, now_ns)
             except ValueError as fault:
                 raise WrongUsage(f"argument --{option}: {fault}") from fault
-    return Window(**bounds)
+    window = Window(**bounds)
+    if window.after > window.before:
+        raise WrongUsage("argument --since: it is later than --until, so no file has such data")
+    return window
 
 
 def _options(args: argparse.Namespace, wanted: Filter) -> Options:
-    return Options(
+    if args.temporary is not None:
+        check_folder("temporary", args.temporary)
+        if not os.access(args.temporary, os.W_OK | os.X_OK):
+            raise WrongUsage(f"argument --temporary: {args.temporary} may not be written to")
+    options = Options(
         wanted=wanted,
         concurrency=args.concurrency,
         memory=_size("memory", args),
         time_column=args.time_column,
         temporary=None if args.temporary is None else Path(args.temporary),
     )
+    try:
+        options.check()
+    except InvalidConfiguration as fault:
+        raise WrongUsage(f"argument --memory: {fault}") from fault
+    return options
 
 
 def _size(option: str, args: argparse.Namespace) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from threading import Lock
 from typing import Any, Self
 
 import msgspec
 
 from gigapi_metadata.cli import output
+from gigapi_metadata.cli.options import TableName
 from gigapi_metadata.cli.progress import can_show
+from gigapi_metadata.worker.compact import Held
 from gigapi_metadata.worker.dry_run import Group, Unplanned
 from gigapi_metadata.worker.outcome import Outcome
 
@@ -107,7 +110,26 @@ def write_dry_run(groups: list[Group], left: list[Unplanned], as_json: bool) -> 
         )
 
 
+def write_held(name: TableName, held: list[Held], as_json: bool) -> None:
+    """Merges that are left to the workers which hold them."""
+    now_s = time.time()
+    for each in held:
+        fields = msgspec.structs.asdict(each)
+        if as_json:
+            table = {"kind": "merge", "database": name.database, "table": name.table}
+            output.write_json(table | {"status": "held"} | fields)
+            continue
+        layer = f" in layer {each.layer}" if each.layer else ""
+        writer = f" of writer {each.writer_id}" if each.writer_id else ""
+        output.note(
+            f"{name}: {output.count(each.plans, 'merge')} of level {each.level}{layer}{writer} "
+            f"({output.count(each.files, 'file')}) held by other workers until "
+            f"{output.iso(each.until_s * 10**9)}, in {output.period(each.until_s - now_s)}; "
+            "compact again then"
+        )
+
+
 def _due(group: Group) -> str:
     if group.state == "set aside":
-        return "retry"
+        return "on retry"
     return f"in {output.period(group.due_in_s)}" if group.due_in_s else "now"

@@ -5,10 +5,11 @@ the catalog and adds what is new. For a service that writes files, `Index.batch`
 """
 
 from gigapi_metadata.scan.register import BadFile, ScanOptions, TableReport, scan_table
-from gigapi_metadata.scan.walk import TableFolder, Tree, strays_below, tables_below
+from gigapi_metadata.scan.walk import Lake, TableFolder, Tree, strays_below, tables_below
 
 __all__ = [
     "BadFile",
+    "Lake",
     "ScanOptions",
     "TableFolder",
     "TableReport",

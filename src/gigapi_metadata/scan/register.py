@@ -35,6 +35,7 @@ class ScanOptions(msgspec.Struct, frozen=True):
     prune: remove entries whose file is gone.
     reread: read files again that seem unchanged.
     dry_run: look, compare and report, write nothing.
+    follow_links: register what lies behind symbolic links too. The worker does not touch it.
     """
 
     time_column: str | None = None
@@ -45,6 +46,7 @@ class ScanOptions(msgspec.Struct, frozen=True):
     prune: bool = False
     reread: bool = False
     dry_run: bool = False
+    follow_links: bool = False
 
 
 class BadFile(NamedTuple):
@@ -72,6 +74,8 @@ class TableReport:
     prune_refused: bool = False
     """There was no file at all, as when the storage is not mounted: nothing was pruned."""
     bad: list[BadFile] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """Symbolic links that were passed over."""
 
 
 class _Addition(NamedTuple):
@@ -110,7 +114,7 @@ class _Scan:
     ) -> None:
         self.index = index
         self.options = options
-        self.tree = Tree(root)
+        self.tree = Tree(root, follow_links=options.follow_links)
         self.report = TableReport(index.database, index.table, root)
         self._readers = readers
         self._tell = tell
@@ -138,6 +142,7 @@ class _Scan:
         # That there is no root at all is no fault: all that the catalog has of it has vanished.
         faults = [fault for fault in self.tree.faults if fault.path or not self.tree.is_gone("")]
         self.report.bad += [BadFile(*fault) for fault in faults]
+        self.report.links = list(self.tree.links)
         self.report.vanished = list(self._vanished)
         if self.options.prune and not self.options.dry_run:
             self._prune()

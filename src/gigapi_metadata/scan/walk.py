@@ -43,19 +43,30 @@ class TableFolder(NamedTuple):
     folder: Path
 
 
+class Lake(NamedTuple):
+    """What a lake's folders are: its tables, what can't be one and why, and links passed over."""
+
+    tables: list[TableFolder]
+    faults: list[Fault]
+    links: list[str]
+
+
 class Tree:
     """The Parquet files below `root`.
 
-    Symbolic links to folders are followed, but every folder is visited once: a link that leads back
-    ends there. A link to a file of the same tree is passed over, it would count the rows twice.
+    Symbolic links are passed over, as by the worker (`storage`), and noted in `links`. With
+    `follow_links` they are followed, but every folder is visited once: a link that leads back ends
+    there. A link to a file of the same tree is passed over, it would count the rows twice.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, follow_links: bool = False) -> None:
         self.root = os.fspath(root)
+        self.follow_links = follow_links
         self.faults: list[Fault] = []
+        self.links: list[str] = []
         self._real_root = os.path.join(os.path.realpath(self.root), "")
         self._visited: set[tuple[int, int]] = set()
-        self._links: list[str] = []
+        self._to_follow: list[str] = []
 
     def groups(self) -> Iterator[tuple[str, list[Found]]]:
         """(first folder of the path, its files), a day's folder at a time: that bounds the memory.
@@ -64,14 +75,15 @@ class Tree:
         """
         self.faults.clear()
         self._visited.clear()
-        self._links.clear()
+        self.links.clear()
+        self._to_follow.clear()
         files, folders = self._list("")
         if files:
             yield "", files
         for folder in folders:
             yield from self._group(folder)
         # Links come last: where one leads to files that a folder holds as well, the folder counts.
-        for link in self._links:
+        for link in self._to_follow:
             yield from self._group(link)
 
     def count(self) -> int:
@@ -118,8 +130,11 @@ class Tree:
             if entry.name.startswith(_PASSED_OVER):
                 continue
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if _is_folder(entry):
-                (self._links if entry.is_symlink() else folders).append(path)
+            if entry.is_symlink() and not self.follow_links:
+                if entry.name.endswith(SUFFIX) or _is_folder(entry):
+                    self.links.append(path)
+            elif _is_folder(entry):
+                (self._to_follow if entry.is_symlink() else folders).append(path)
             elif entry.name.endswith(SUFFIX):
                 try:
                     status = entry.stat()
@@ -137,34 +152,48 @@ class Tree:
         self.faults.append(Fault(path, _reason(fault)))
 
 
-def tables_below(root: str | os.PathLike[str]) -> tuple[list[TableFolder], list[Fault]]:
-    """The tables of a lake, `<root>/<database>/<table>/data`, sorted, and what can't be one.
+def tables_below(root: str | os.PathLike[str], *, follow_links: bool = False) -> Lake:
+    """The tables of a lake, `<root>/<database>/<table>/data`, sorted. As in Tree, links below the
+    root are followed with `follow_links` only.
 
     Raises:
         OSError: `root` itself can't be listed.
     """
-    tables: list[TableFolder] = []
-    faults: list[Fault] = []
+    lake = Lake([], [], [])
     for database in _subfolders(root):
+        if not follow_links and _is_link(root, database):
+            lake.links.append(database)
+            continue
         try:
             below = _subfolders(os.path.join(root, database))
         except OSError as fault:
-            faults.append(Fault(database, _reason(fault)))
+            lake.faults.append(Fault(database, _reason(fault)))
             continue
         for table in below:
-            folder = Path(root, database, table, "data")
-            try:
-                if not stat.S_ISDIR(os.stat(folder).st_mode):
-                    continue
-                check_name("database", database)
-                check_name("table", table)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except (OSError, InvalidName) as fault:
-                faults.append(Fault(f"{database}/{table}", _reason(fault)))
-            else:
-                tables.append(TableFolder(database, table, folder))
-    return tables, faults
+            _add_table(lake, root, database, table, follow_links)
+    return lake
+
+
+def _add_table(
+    lake: Lake, root: str | os.PathLike[str], database: str, table: str, follow_links: bool
+) -> None:
+    path = f"{database}/{table}"
+    folder = Path(root, database, table, "data")
+    try:
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            return
+        for link in (path, f"{path}/data"):
+            if not follow_links and _is_link(root, link):
+                lake.links.append(link)
+                return
+        check_name("database", database)
+        check_name("table", table)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, InvalidName) as fault:
+        lake.faults.append(Fault(path, _reason(fault)))
+    else:
+        lake.tables.append(TableFolder(database, table, folder))
 
 
 def strays_below(root: str | os.PathLike[str]) -> int:
@@ -183,6 +212,10 @@ def strays_below(root: str | os.PathLike[str]) -> int:
 
 def _reason(fault: Exception) -> str:
     return f"can't be read: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+
+
+def _is_link(root: str | os.PathLike[str], path: str) -> bool:
+    return os.path.islink(os.path.join(root, path))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

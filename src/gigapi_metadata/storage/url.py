@@ -10,6 +10,7 @@ URL has options; a bucket otherwise. Credentials that are not in the URL come fr
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -54,6 +55,8 @@ def parse_layer_url(name: str, url: str) -> FolderURL | S3URL:
     """
     if not isinstance(url, str) or not url:
         raise InvalidConfiguration(f"layer {name!r} has no URL; give it the folder of its files")
+    if "\0" in url or "%00" in url or not _is_text(url):
+        raise InvalidConfiguration(f"layer {name!r}: its URL holds a character that none may hold")
     scheme, found, rest = url.partition("://")
     if not found:
         return FolderURL(Path(url))
@@ -64,6 +67,14 @@ def parse_layer_url(name: str, url: str) -> FolderURL | S3URL:
     raise InvalidConfiguration(
         f"layer {name!r}: {scheme}:// is no kind of layer; use file://, s3:// or a path"
     )
+
+
+def _is_text(url: str) -> bool:
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _folder(name: str, url: str, rest: str) -> Path:

@@ -5,7 +5,7 @@ files into one and knows no catalog. Nothing here remembers anything between two
 be done stands in the catalog's queues, and who does it in its leases.
 """
 
-from gigapi_metadata.worker.compact import compact, hurry
+from gigapi_metadata.worker.compact import Held, compact, held_merges, hurry
 from gigapi_metadata.worker.finder import Filter, Selector
 from gigapi_metadata.worker.loop import Options, Worker
 from gigapi_metadata.worker.maintenance import Snapshot, demo_maintenance
@@ -14,6 +14,7 @@ from gigapi_metadata.worker.policy import RetryPolicy
 
 __all__ = [
     "Filter",
+    "Held",
     "Options",
     "Outcome",
     "RetryPolicy",
@@ -22,5 +23,6 @@ __all__ = [
     "Worker",
     "compact",
     "demo_maintenance",
+    "held_merges",
     "hurry",
 ]

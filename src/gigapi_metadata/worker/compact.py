@@ -35,8 +35,10 @@ def compact(
     """Merge what waits to be merged, level by level, without waiting for timeouts.
 
     Merges up to files of `until_level`; without it as far as the table's merge configurations go.
-    With a window only plans with a file that overlaps it. What waits alone goes on waiting.
-    `started` is handed each worker, so that a signal handler can stop it.
+    With a window only plans with a file that overlaps it. What waits alone goes on waiting, and
+    what other workers hold is left to them: see `held_merges`. A merge whose worker died is carried
+    out once its lease has run out. `started` is handed each worker, so that a signal handler can
+    stop it.
     """
     options = options or Options()
     index = catalog.table(database, table)
@@ -62,6 +64,42 @@ def compact(
             worker.run(once=True)
             if worker.stopped:
                 return outcomes
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Merges that others hold, until `until_s` (Unix seconds) at the latest unless they renew."""
+
+    layer: str
+    writer_id: str
+    level: int
+    plans: int
+    files: int
+    until_s: int
+
+
+def held_merges(
+    index: Index[Any],
+    *,
+    until_level: int | None = None,
+    window: Window = ALWAYS,
+    now: Callable[[], float] = time.time,
+) -> list[Held]:
+    """What `compact` would carry out if nobody held it, by layer, writer and level. Reads only."""
+    levels = None if until_level is None else range(1, until_level)
+    groups: dict[tuple[str, str, int], list[QueuedPlan]] = {}
+    for plan in _mergeable(index, levels, window):
+        if plan.state == "leased" and plan.due_s > now():
+            key = (plan.layer, plan.writer_id, plan.iteration)
+            groups.setdefault(key, []).append(plan)
+    return [
+        Held(
+            *key,
+            len(plans),
+            sum(len(plan.paths) for plan in plans),
+            max(plan.due_s for plan in plans),
+        )
+        for key, plans in groups.items()
+    ]
 
 
 def _mergeable(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gigapi_metadata.model import DropPlan
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.worker.jobs import Job
+from gigapi_metadata.worker.unfinished import settle
 
 
 def drop(job: Job) -> None:
@@ -12,13 +14,15 @@ def drop(job: Job) -> None:
     Deleting twice does no harm, so a crash before the plan ends just repeats it.
 
     Raises:
-        LeaseLost, Cancelled: to be given back.
+        LeaseLost, Cancelled, Later: to be given back.
         MetadataError: it failed.
     """
     plan = job.hold.plan
     assert isinstance(plan, DropPlan)
     job.work.path = plan.path
-    if job.index.get(plan.path, plan.layer) is not None:
+    if plan.writer_id == UNFINISHED:
+        settle(job, plan)
+    elif job.index.get(plan.path, plan.layer) is not None:
         job.work.note = "kept: it is in the catalog again"
     else:
         job.step("checked")

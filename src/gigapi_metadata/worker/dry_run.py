@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
+from gigapi_metadata.errors import UnknownLayer
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry, PlanKind, QueuedPlan
 from gigapi_metadata.names import dir_of, iteration_of
-from gigapi_metadata.planning import MergeQueue, MoveQueue, Rules
+from gigapi_metadata.planning import UNFINISHED, MergeQueue, MoveQueue, Rules, is_set_aside
 from gigapi_metadata.worker.finder import Filter
-from gigapi_metadata.worker.policy import is_set_aside
 
 MANY_FILES = 8
 """From so many files of one level a folder without a plan is worth a word."""
@@ -21,7 +21,8 @@ MANY_FILES = 8
 class Group(msgspec.Struct, frozen=True):
     """Plans of one kind for files of one folder, level, layer and writer.
 
-    `state`: "due", "waiting" (the first is due in `due_in_s`), "leased" or "set aside", with why.
+    `state`: "due", "waiting" (the first is due in `due_in_s`), "leased", "set aside" (until
+    `retry`), or "refused": this worker does not take it. `error` says why.
     """
 
     database: str
@@ -54,12 +55,14 @@ class Unplanned(msgspec.Struct, frozen=True):
 
 def plan_groups(index: Index[Any], wanted: Filter, now_s: float) -> list[Group]:
     """What `wanted` lets through, group by group, in the queues' order."""
-    sizes = {entry.path: entry.size_bytes for entry in index.get_all()}
+    entries = {entry.path: entry for entry in index.get_all()}
+    rules = Rules(tuple(index.layers), tuple(index.merge_configurations))
     found: dict[tuple[PlanKind, str, int, str, str, str], list[QueuedPlan]] = {}
     for plan in index.plans():
-        if _passes(plan, wanted, sizes):
+        if plan.writer_id != UNFINISHED and _passes(plan, wanted, entries):
+            state = "refused" if _refusal(plan, rules) else _state(plan, now_s)
             place = (plan.dir, plan.iteration, plan.layer, plan.writer_id)
-            found.setdefault((plan.kind, *place, _state(plan, now_s)), []).append(plan)
+            found.setdefault((plan.kind, *place, state), []).append(plan)
     return [
         Group(
             index.database,
@@ -67,29 +70,44 @@ def plan_groups(index: Index[Any], wanted: Filter, now_s: float) -> list[Group]:
             *key,
             len(plans),
             sum(len(plan.paths) for plan in plans),
-            sum(_bytes(plan, sizes) for plan in plans),
+            sum(_bytes(plan, entries) for plan in plans),
             max(0, round(min(plan.due_s for plan in plans) - now_s)),
-            next((plan.error for plan in plans if plan.error), ""),
+            _refusal(plans[0], rules) or next((plan.error for plan in plans if plan.error), ""),
         )
         for key, plans in found.items()
     ]
 
 
-def _passes(plan: QueuedPlan, wanted: Filter, sizes: dict[str, int]) -> bool:
+def _refusal(plan: QueuedPlan, rules: Rules) -> str:
+    """Why the worker would not carry out `plan`, "" if it would."""
+    try:
+        rules.check_layer(plan.layer)
+        if plan.layer_to:
+            rules.check_layer(plan.layer_to)
+    except UnknownLayer as fault:
+        return str(fault)
+    return ""
+
+
+def _passes(plan: QueuedPlan, wanted: Filter, entries: dict[str, IndexEntry]) -> bool:
     return (
         plan.kind in wanted.kinds
         and (wanted.writer_id is None or plan.writer_id == wanted.writer_id)
         and (wanted.levels is None or plan.kind != "merge" or plan.iteration in wanted.levels)
-        and (
-            wanted.max_input_bytes is None
-            or plan.kind == "drop"
-            or _bytes(plan, sizes) <= wanted.max_input_bytes
-        )
+        and (plan.kind == "drop" or _fits(plan, wanted, entries))
     )
 
 
-def _bytes(plan: QueuedPlan, sizes: dict[str, int]) -> int:
-    return sum(sizes.get(path, 0) for path in plan.paths)
+def _fits(plan: QueuedPlan, wanted: Filter, entries: dict[str, IndexEntry]) -> bool:
+    if wanted.max_input_bytes is not None and _bytes(plan, entries) > wanted.max_input_bytes:
+        return False
+    window = wanted.window
+    there = [entries[path] for path in plan.paths if path in entries]
+    return window.unbounded or any(window.overlaps(each.min_time, each.max_time) for each in there)
+
+
+def _bytes(plan: QueuedPlan, entries: dict[str, IndexEntry]) -> int:
+    return sum(entries[path].size_bytes for path in plan.paths if path in entries)
 
 
 def _state(plan: QueuedPlan, now_s: float) -> str:
@@ -97,7 +115,7 @@ def _state(plan: QueuedPlan, now_s: float) -> str:
         return "set aside"
     if plan.due_s <= now_s:
         return "due"
-    return "leased" if plan.state == "leased" and not plan.error else "waiting"
+    return plan.state
 
 
 def unplanned(index: Index[Any]) -> list[Unplanned]:

@@ -8,10 +8,20 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from gigapi_metadata.errors import InvalidConfiguration, LeaseLost, MetadataError, UnknownLayer
+from gigapi_metadata.errors import (
+    InvalidConfiguration,
+    InvalidName,
+    LeaseLost,
+    MetadataError,
+    OutcomeUnknown,
+    StoreError,
+    Unavailable,
+    UnknownLayer,
+)
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import DropPlan, MergePlan, Plan, PlanKind
 from gigapi_metadata.names import check_name
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.stores.base import QueueRef
 from gigapi_metadata.timerange import Window
 from gigapi_metadata.worker.outcome import paths_of
@@ -70,7 +80,7 @@ class Filter(msgspec.Struct, frozen=True):
         """Whether plans of `queue` can pass."""
         return (
             queue.kind in self.kinds
-            and (self.writer_id is None or queue.writer_id == self.writer_id)
+            and (self.writer_id is None or queue.writer_id in (self.writer_id, UNFINISHED))
             and (self.levels is None or queue.kind != "merge" or queue.iteration in self.levels)
         )
 
@@ -103,6 +113,9 @@ class Finder:
 
     Looking for queues is slow on some stores, so it is done every `rescan_s` seconds, and when a
     job has finished in a table.
+
+    What somebody has spoilt - a queue that can't be read, a table with a name that none may have -
+    is warned of once and passed over; `fault` is the last such error.
     """
 
     def __init__(
@@ -129,6 +142,7 @@ class Finder:
         self._scanned_at: float | None = None
         self._warned: set[str] = set()
         self._skipped: list[Found] = []
+        self.fault: MetadataError | None = None
 
     def next(self) -> Found | None:
         """A plan that is due, leased; None when there is none in any queue known.
@@ -176,6 +190,12 @@ class Finder:
             except UnknownLayer as fault:
                 self._warn_once(f"{queue.table.database}.{queue.table.table}: {fault}")
                 return None
+            except (Unavailable, OutcomeUnknown):
+                raise
+            except StoreError as fault:
+                self.fault = fault
+                self._warn_once(f"{queue.table.database}.{queue.table.table}: {fault}")
+                return None
             if plan is None:
                 return None
             found = Found(queue.table, plan)
@@ -211,10 +231,18 @@ class Finder:
         for name in list(tables):
             index = self._indexes.get(name)
             if index is None:
-                index = self._indexes[name] = self._catalog.table(*name)
+                try:
+                    index = self._catalog.table(*name)
+                except InvalidName as fault:
+                    self.fault = fault
+                    self._warn_once(f"what is queued for a table {name!r} is left alone: {fault}")
+                    continue
+                self._indexes[name] = index
             known = {queue.ref for queue in self._queues if queue.table is index}
             try:
                 refs = [ref for ref in index.queues() if self._wanted.takes_queue(ref)]
+                # Last, for these wait until the plans are gone that they are about.
+                refs.sort(key=lambda ref: ref.writer_id == UNFINISHED)
             except MetadataError as fault:
                 if len(self._indexes) == 1:
                     raise

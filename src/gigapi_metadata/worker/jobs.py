@@ -10,7 +10,7 @@ import msgspec
 
 from gigapi_metadata.errors import Conflict, LeaseLost, MetadataError
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.model import Plan
+from gigapi_metadata.model import Plan, QueuedPlan
 from gigapi_metadata.names import dir_of
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX, Storage
@@ -44,13 +44,22 @@ class Tools(msgspec.Struct, frozen=True):
     clock: Callable[[], float] = time.monotonic
 
 
+class Later(Exception):
+    """It is too early for this plan: to be given back, and had again in `delay_s` seconds."""
+
+    def __init__(self, reason: str, delay_s: int) -> None:
+        super().__init__(reason)
+        self.delay_s = delay_s
+
+
 class Job(msgspec.Struct, frozen=True):
-    """A plan being carried out."""
+    """A plan being carried out. `notes`: drops of what it may leave behind, see unfinished.py."""
 
     tools: Tools
     index: Index[Any]
     hold: Hold
     work: Work
+    notes: list[QueuedPlan] = []
 
     def step(self, name: str) -> None:
         """A step is made. Raises if the job must stop."""
@@ -78,9 +87,10 @@ def carry_out(tools: Tools, index: Index[Any], plan: Plan, run: Callable[[Job], 
             run(job)
     except LeaseLost as fault:
         status, error = "lost", str(fault)
-    except (Conflict, Cancelled) as fault:
+    except (Conflict, Cancelled, Later) as fault:
         status, error = "given back", str(fault)
-        if not _release(hold, None, 0):
+        delay_s = fault.delay_s if isinstance(fault, Later) else 0
+        if not _release(hold, None, delay_s):
             status = "lost"
     except Exception as fault:  # whatever it is, it must not end the worker
         reason = describe(fault)

@@ -30,6 +30,7 @@ from gigapi_metadata.worker.merge import merge
 from gigapi_metadata.worker.move import move
 from gigapi_metadata.worker.outcome import Outcome, Status, kind_of
 from gigapi_metadata.worker.policy import RetryPolicy
+from gigapi_metadata.worker.unfinished import worth_telling
 from gigapi_metadata.worker.workspace import Workspace
 
 log = logging.getLogger("gigapi_metadata.worker")
@@ -37,6 +38,9 @@ log = logging.getLogger("gigapi_metadata.worker")
 RUNNERS = {"merge": merge, "move": move, "drop": drop}
 
 DEFAULT_MEMORY = 2_000_000_000
+LEAST_MEMORY = 64_000_000
+"""Bytes that a job must have."""
+
 STOP_PATIENCE_S = 8.0
 """How long what runs may go on after `stop`; another second or two goes into giving it back."""
 
@@ -44,7 +48,8 @@ STOP_PATIENCE_S = 8.0
 class Options(msgspec.Struct, frozen=True):
     """How a worker works.
 
-    concurrency: jobs at once. memory: bytes for all of them together. lease_s: for how many seconds
+    concurrency: jobs at once. memory: bytes for all of them together, LEAST_MEMORY or more for each
+    of them. lease_s: for how many seconds
     a plan is leased at a time; it is renewed while its job runs, and free for others so long after
     a crash. poll_s: between two looks for due plans when there are none. patience_s: see above.
     temporary: where downloads and spilled data go. checkpoint: see Tools.
@@ -61,6 +66,18 @@ class Options(msgspec.Struct, frozen=True):
     temporary: Path | None = None
     policy: RetryPolicy = RetryPolicy()
     checkpoint: Callable[[str], None] = lambda step: None
+
+    def check(self) -> None:
+        """Refuse what can't be meant (InvalidConfiguration)."""
+        if self.concurrency < 1:
+            raise InvalidConfiguration(f"concurrency must be 1 or more, not {self.concurrency}")
+        if self.lease_s < 1:
+            raise InvalidConfiguration(f"lease_s must be 1 or more, not {self.lease_s}")
+        if self.memory < self.concurrency * LEAST_MEMORY:
+            jobs = "a job needs" if self.concurrency == 1 else f"{self.concurrency} jobs need"
+            raise InvalidConfiguration(
+                f"memory is {self.memory} bytes; {jobs} at least {self.concurrency * LEAST_MEMORY}"
+            )
 
 
 class Worker:
@@ -79,10 +96,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         options = options or Options()
-        if options.concurrency < 1:
-            raise InvalidConfiguration(f"concurrency must be 1 or more, not {options.concurrency}")
-        if options.lease_s < 1:
-            raise InvalidConfiguration(f"lease_s must be 1 or more, not {options.lease_s}")
+        options.check()
         self.options = options
         self.totals: Counter[Status] = Counter()
         self._report = report
@@ -105,7 +119,7 @@ class Worker:
             storages,
             self._workspace,
             self._keeper,
-            max(options.memory // options.concurrency, 64_000_000),
+            options.memory // options.concurrency,
             max((os.cpu_count() or 1) // options.concurrency, 1),
             options.lease_s,
             options.policy,
@@ -119,7 +133,8 @@ class Worker:
         """Work until stopped; with `once` until nothing is due any more. How many jobs ended how.
 
         Raises:
-            StoreError: the catalog can't be read; with `once` only, otherwise it is tried again.
+            MetadataError: the catalog can't be read, or parts of it; with `once` only, and after
+                everything else is done. Otherwise it is tried again.
         """
         self._finished, self._idle = False, 0
         faults: list[BaseException] = []
@@ -135,6 +150,8 @@ class Worker:
         self._wind_up(threads)
         if faults:
             raise faults[0]
+        if once and self._finder.fault is not None:
+            raise self._finder.fault
         return self.totals
 
     def stop(self) -> None:
@@ -200,8 +217,9 @@ class Worker:
         outcome = carry_out(self._tools, found.table, found.plan, runner)
         self._finder.changed(found.table)
         with self._state:
-            self.totals[outcome.status] += 1
-            self._report(outcome)
+            if worth_telling(outcome):
+                self.totals[outcome.status] += 1
+                self._report(outcome)
             self._state.notify_all()
 
     def _rest(self, once: bool) -> bool:

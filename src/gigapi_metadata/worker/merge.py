@@ -22,11 +22,13 @@ from gigapi_metadata.errors import (
     OutcomeUnknown,
 )
 from gigapi_metadata.model import IndexEntry, MergePlan
+from gigapi_metadata.names import dir_of
 from gigapi_metadata.parquet import entry_from_parquet
 from gigapi_metadata.storage import LocalStorage, S3Storage
 from gigapi_metadata.worker.jobs import Job, attempt_path, clear_leftovers
 from gigapi_metadata.worker.rewrite import Interrupt, Limits, Merged, merge_files
 from gigapi_metadata.worker.sources import Input
+from gigapi_metadata.worker.unfinished import announce, registered
 
 DOWNLOADS = 4
 """How many sources of one merge are fetched at once."""
@@ -42,13 +44,15 @@ def merge(job: Job) -> None:
     """
     plan = job.hold.plan
     assert isinstance(plan, MergePlan)
+    job.work.path = f"{dir_of(plan.path_to)}/"
     sources = _sources(job, plan)
     job.work.files_in = len(sources)
     job.work.bytes_in = sum(source.size_bytes for source in sources)
     storage = job.storage(plan.layer)
     clear_leftovers(job, storage, plan.path_to, temporary=False)
     path = attempt_path(plan.path_to, os.urandom(6).hex())
-    job.work.path = path
+    announce(job, plan.layer, path)
+    job.step("announced")
     # What is registered must stay, and so must what may be.
     keep = False
     try:
@@ -57,6 +61,7 @@ def merge(job: Job) -> None:
         else:
             entry = _rewrite(job, storage, plan, sources, path)
         job.work.rows, job.work.bytes_out = entry.row_count, entry.size_bytes
+        job.work.path = path
         job.step("placed")
 
         def end(held: MergePlan) -> None:
@@ -72,6 +77,7 @@ def merge(job: Job) -> None:
                 raise
 
         job.hold.complete(end, job.tools.sleep)
+        registered(job)
         job.step("completed")
     finally:
         if not keep:
@@ -120,6 +126,7 @@ def _rewrite(
         if merged.parts > 1:
             job.work.note = f"memory ran out, done in {merged.parts} parts"
         job.step("verified")
+        job.hold.confirm()
         if isinstance(storage, LocalStorage):
             made = storage.place(draft, path)
         else:

@@ -13,6 +13,7 @@ from gigapi_metadata.errors import Conflict, LeaseLost, MetadataError, StorageEr
 from gigapi_metadata.model import IndexEntry, MovePlan
 from gigapi_metadata.storage import LocalStorage, S3Storage
 from gigapi_metadata.worker.jobs import Job, clear_leftovers
+from gigapi_metadata.worker.unfinished import announce, registered
 
 
 def move(job: Job) -> None:
@@ -40,6 +41,7 @@ def move(job: Job) -> None:
         moved = _copy(job, plan, entry, source, target)
         job.step("verified")
         job.hold.complete(lambda held: job.index.complete_move(held, moved), job.tools.sleep)
+        registered(job)
     except (LeaseLost, Conflict):
         _discard(job, plan, target)
         raise
@@ -55,6 +57,8 @@ def _copy(
 ) -> IndexEntry:
     """Put the file into its new place; its entry there."""
     there = source.head(plan.path_from)
+    announce(job, plan.layer_to, plan.path_to)
+    job.step("announced")
     if isinstance(source, LocalStorage):
         job.step("fetched")
         made = target.put(plan.path_to, source.local(plan.path_from))

@@ -24,7 +24,7 @@ class Work(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A finished job.
+    """A finished job. Of a merge that was not done, `work.path` is the folder, ending in a slash.
 
     status: "done"; "failed", to be tried again in `delay_s` seconds; "set aside", until `retry`;
         "lost", another worker has the plan; "given back", nobody's fault: the worker is stopping,
@@ -58,8 +58,8 @@ class Outcome(msgspec.Struct, frozen=True):
         parts = [f"{self.kind:<5} {self.status:<10} {where} {work.path}".rstrip()]
         if self.status == "done" and self.kind == "merge":
             parts.append(
-                f"{work.files_in} files, {size(work.bytes_in)} -> {size(work.bytes_out)}, "
-                f"{work.rows} rows"
+                f"{count(work.files_in, 'file')}, {size(work.bytes_in)} -> {size(work.bytes_out)}, "
+                f"{count(work.rows, 'row')}"
             )
         elif self.status == "done" and work.bytes_in:
             parts.append(size(work.bytes_in) + (f" -> {work.layer_to}" if work.layer_to else ""))
@@ -70,6 +70,8 @@ class Outcome(msgspec.Struct, frozen=True):
             parts.append(self.error)
         if self.status == "failed":
             parts.append(f"attempt {self.attempts}, again in {self.delay_s} s")
+        elif self.status == "set aside":
+            parts.append(f"attempt {self.attempts}, left until you retry it: {self.plan}")
         return "  ".join(parts)
 
 
@@ -90,6 +92,11 @@ def paths_of(plan: Plan) -> list[str]:
     if isinstance(plan, MergePlan):
         return plan.paths_from
     return [plan.path if isinstance(plan, DropPlan) else plan.path_from]
+
+
+def count(number: int, thing: str) -> str:
+    """`1 file`, `2000 files`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def size(count: int) -> str:

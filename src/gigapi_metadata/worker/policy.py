@@ -13,9 +13,7 @@ from gigapi_metadata.errors import (
     SchemaConflict,
     UnknownLayer,
 )
-
-SET_ASIDE_S = 20 * 365 * 86_400
-"""For so long a plan is held back that is set aside: until somebody asks for it with `retry`."""
+from gigapi_metadata.planning import SET_ASIDE_S
 
 _HOPELESS = (SchemaConflict, InvalidEntry, InvalidName)
 _OURS = (MissingExtra, UnknownLayer)
@@ -50,8 +48,3 @@ class RetryPolicy(NamedTuple):
         if attempts >= self.max_attempts or isinstance(error, _HOPELESS):
             return Verdict(SET_ASIDE_S, set_aside=True)
         return Verdict(delay_s, set_aside=False)
-
-
-def is_set_aside(due_s: int, now_s: float) -> bool:
-    """Whether a plan that is due at `due_s` has been set aside."""
-    return due_s - now_s > SET_ASIDE_S / 2

@@ -14,6 +14,7 @@ is: a reader never waits for a writer, and needs no right to write.
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,10 +22,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown
+from gigapi_metadata.errors import CorruptState, InvalidConfiguration, OutcomeUnknown
 from gigapi_metadata.stores.json import files
 from gigapi_metadata.stores.json.partition import Fault, damaged
-from gigapi_metadata.stores.json.places import Place, TablePlaces
+from gigapi_metadata.stores.json.places import (
+    METADATA,
+    OWN,
+    PLANS,
+    Place,
+    TablePlaces,
+    check_inside,
+)
+
+_SOURCE = re.compile(re.escape(OWN) + "/new/[0-9a-f]{32}")
 
 
 class Write(NamedTuple):
@@ -47,6 +57,16 @@ class Pending(msgspec.Struct, frozen=True, array_like=True):
     source: str
     target: str
 
+    def is_ours(self) -> bool:
+        """Whether the names are such as `commit` makes: neither leads out of the table's folder."""
+        parts = self.target.split("/")
+        return (
+            _SOURCE.fullmatch(self.source) is not None
+            and parts[0] == "data"
+            and parts[-1] in (METADATA, PLANS)
+            and {"", ".", ".."}.isdisjoint(parts)
+        )
+
 
 class Journal(msgspec.Struct, frozen=True):
     """`sequence` counts the changes; `pending` is empty once the last one is complete."""
@@ -55,8 +75,14 @@ class Journal(msgspec.Struct, frozen=True):
     pending: tuple[Pending, ...] = ()
 
     def moved(self, places: TablePlaces) -> dict[str, str]:
-        """Target -> source of what is due, as full paths."""
-        found = {}
+        """Target -> source of what is due, as full paths.
+
+        Raises:
+            CorruptState: a name is none that `commit` makes: somebody else has written it.
+            StoreError: a symbolic link leads out of the layer.
+        """
+        found: dict[str, str] = {}
+        folders: set[tuple[str, str]] = set()
         for each in self.pending:
             place = places.place(each.layer)
             if place is None:
@@ -64,8 +90,16 @@ class Journal(msgspec.Struct, frozen=True):
                     f"{places.journal} holds a change to layer {each.layer!r}, which is not "
                     "among the layers given; open the table with all of them"
                 )
+            if not each.is_ours():
+                raise CorruptState(
+                    f"{places.journal} holds a change of {each.target!r} by {each.source!r}, which "
+                    "is none of ours; it is not made"
+                )
             source, target = (os.path.join(place.folder, p) for p in (each.source, each.target))
             found[target] = source
+            folders |= {(place.base, os.path.dirname(path)) for path in (source, target)}
+        for base, folder in folders:
+            check_inside(base, folder)
         return found
 
 

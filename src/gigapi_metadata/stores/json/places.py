@@ -118,7 +118,7 @@ class Places:
         self._bases = {layer.name: _folder_of(layer) for layer in known if layer.type == "fs"}
         if not text:
             text = next(iter(self._bases.values()), "")
-        if not isinstance(text, str) or not text or "\0" in text:
+        if not isinstance(text, str) or not text or not _can_be_a_path(text):
             raise InvalidConfiguration("a JSON catalog needs the path of a folder, or fs layers")
         self.root = os.path.abspath(text)
         if not known:
@@ -185,11 +185,18 @@ def _check_length(kind: str, name: str) -> None:
 def _folder_of(layer: Layer) -> str:
     url = layer.url
     path = url.removeprefix("file://")
-    if not path or "\0" in path or "://" in path:
+    if not path or not _can_be_a_path(path) or "://" in path:
         raise InvalidConfiguration(
             f"layer {layer.name!r}: its URL must name a folder: file:///abs, file://./rel or a path"
         )
     return os.path.abspath(path)
+
+
+def _can_be_a_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def dirs_of(place: Place, prefix: str) -> Iterator[str]:

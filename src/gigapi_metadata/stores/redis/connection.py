@@ -11,7 +11,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -40,9 +40,15 @@ from gigapi_metadata.errors import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis import scripts
+from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.scripts import Request
 from gigapi_metadata.stores.redis.session import Session
-from gigapi_metadata.stores.redis.wire import aexchange, exchange, keeps_cancellations
+from gigapi_metadata.stores.redis.wire import (
+    aexchange,
+    exchange,
+    keeps_cancellations,
+    through_client,
+)
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -101,6 +107,10 @@ def parse_url(url: str) -> Target:
     if not isinstance(url, str):
         raise InvalidConfiguration(f"a Redis URL is text, not {type(url).__name__}")
     shown = hide(url)
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise InvalidConfiguration(f"{shown!a}: the URL is not valid Unicode text") from None
     if has_bad_port(url) or "@" in _after_host(url):
         # What follows may be a part of the password: none of it is shown.
         raise InvalidConfiguration(
@@ -117,8 +127,12 @@ def parse_url(url: str) -> Target:
         raise InvalidConfiguration(
             f"{shown}: a Redis URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}"
         ) from None
-    except ValueError as fault:
-        raise InvalidConfiguration(f"{shown}: {fault}") from None
+    except ValueError:
+        # Their messages quote the URL.
+        raise InvalidConfiguration(
+            f"{shown}: the URL can't be read; its form is "
+            "redis://user:password@host:port/database?option=value"
+        ) from None
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise InvalidConfiguration(
@@ -157,8 +171,8 @@ def parse_url(url: str) -> Target:
 def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
     """Refuse values that redis-py takes and then does not work with."""
     for name in ("socket_timeout", "socket_connect_timeout", "max_connections"):
-        if not re.fullmatch(r"[0-9]*\.?[0-9]*", options.get(name, "1")) or (
-            float(options.get(name, "1") or 0) <= 0
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", options.get(name, "1")) or (
+            float(options.get(name, "1")) <= 0
         ):
             raise InvalidConfiguration(f"{shown}: {name} must be a number above 0")
     if options.get("shared", "").lower() not in _FLAGS:
@@ -258,6 +272,7 @@ class _Connection:
         self.session = Session()
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = "protocol=3" not in self._target
+        self._watch = Watch(self.shown_url)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
@@ -281,15 +296,21 @@ class RedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return exchange(
+                answer = exchange(
                     self.client,
                     request,
                     unknown_script=attempts.unknown_script,
                     direct=self.direct,
                 )
+                break
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             time.sleep(pause)
+        if request.writes and self._watch.due:
+            self._watch.begin()
+            with suppress(RedisError, OSError):  # may be forbidden
+                self._watch.say(through_client(self.client, INFO))
+        return answer
 
     def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
@@ -323,15 +344,21 @@ class AsyncRedisConnection(_Connection):
         attempts = Attempts(request, self.shown_url)
         while True:
             try:
-                return await aexchange(
+                answer = await aexchange(
                     self.client,
                     request,
                     unknown_script=attempts.unknown_script,
                     direct=self.direct,
                 )
+                break
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)
+        if request.writes and self._watch.due:
+            self._watch.begin()
+            with suppress(RedisError, OSError):  # may be forbidden
+                self._watch.say(await through_client(self.client, INFO))
+        return answer
 
     async def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""

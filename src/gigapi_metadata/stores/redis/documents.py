@@ -57,6 +57,10 @@ class _ForeignDocument(msgspec.Struct):
     chunk_time: int | float | None = 0
 
 
+FAULTS = (ValueError, TypeError, OverflowError, RecursionError, msgspec.DecodeError)
+"""What taking JSON apart raises when somebody else has made it."""
+
+
 class Row(msgspec.Struct, gc=False, rename=DOCUMENT_NAMES):
     """A document of which nothing is kept but what `columns` need: statistics stay JSON."""
 
@@ -93,7 +97,7 @@ def decode(document: bytes, key: str) -> IndexEntry:
     """
     try:
         return _decode(document)
-    except (ValueError, msgspec.DecodeError):
+    except FAULTS:
         return _decode_leniently(document, key)
 
 
@@ -101,7 +105,7 @@ def decode_all(documents: Sequence[bytes], key: str) -> list[IndexEntry]:
     """The entries of documents stored under `key`, in their order; as `decode`, at once."""
     try:
         entries = _decode_list(b"[%b]" % b",".join(documents))
-    except (ValueError, msgspec.DecodeError):
+    except FAULTS:
         entries = []
     if len(entries) != len(documents):
         # One of them is none of ours, or none at all.
@@ -115,7 +119,7 @@ def decode_rows(documents: Sequence[bytes], key: str) -> list[Row]:
         rows = _decode_rows(b"[%b]" % b",".join(documents))
         if len(rows) == len(documents) and all(map(_has_plain_stats, rows)):
             return rows
-    except (ValueError, msgspec.DecodeError):
+    except FAULTS:
         pass
     return [_row(decode(document, key)) for document in documents]
 
@@ -172,7 +176,7 @@ def _decode_leniently(document: bytes, key: str) -> IndexEntry:
             max_data=_stats(found.max),
             writer_id=found.writer_id or "",
         )
-    except (ValueError, OverflowError, msgspec.DecodeError) as fault:
+    except FAULTS as fault:
         start = document[:120].decode(errors="replace")
         raise CorruptState(f"{key} holds an entry that can't be read ({fault}): {start}") from fault
 

@@ -13,6 +13,11 @@ from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.planning import merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
 from gigapi_metadata.stores.redis import keys
+from gigapi_metadata.stores.redis.documents import FAULTS
+from gigapi_metadata.timerange import INT64_MAX
+
+_SHOWN_CHARS = 200
+_MOST_S = 10**11  # the year 5138: later is never, and no clock need show it
 
 
 def queue_of(table: TableRef, plan: Plan) -> str:
@@ -63,7 +68,7 @@ def _plan(table: TableRef, queue: QueueRef, handed: dict[str, Any]) -> Plan:
                 attempts,
             )
         if queue.kind == "move":
-            path_from, path_to = item["path_from"], item["path_to"]
+            path_from, path_to = _text(item, "path_from"), _text(item, "path_to")
             if path_to == path_from or (owner and owner != path_from):
                 path_to = merge_target(
                     id, dir_of(path_from), iteration_of(path_from) - 1, path_from
@@ -76,7 +81,7 @@ def _plan(table: TableRef, queue: QueueRef, handed: dict[str, Any]) -> Plan:
                 path_from,
                 queue.layer,
                 path_to,
-                item["layer_to"],
+                _text(item, "layer_to"),
                 lease_s,
                 attempts,
             )
@@ -86,15 +91,23 @@ def _plan(table: TableRef, queue: QueueRef, handed: dict[str, Any]) -> Plan:
             table.table,
             queue.layer,
             queue.writer_id,
-            item["path"],
+            _text(item, "path"),
             int(handed["due_s"]),
             lease_s,
             attempts,
         )
-    except (KeyError, TypeError, ValueError, msgspec.DecodeError) as fault:
+    except (KeyError, IndexError, *FAULTS) as fault:
         raise CorruptState(
-            f"a {queue.kind} plan of {table.database}.{table.table} lacks {fault}: {raw}"
+            f"a {queue.kind} plan of {table.database}.{table.table} can't be used "
+            f"({type(fault).__name__}: {fault}): {str(raw)[:_SHOWN_CHARS]}"
         ) from fault
+
+
+def _text(item: dict[str, Any], field: str) -> str:
+    value = item[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no text")
+    return value
 
 
 class QueueList(NamedTuple):
@@ -155,9 +168,9 @@ def plans_in(
             item = msgspec.json.decode(raw, type=_Item)
             kept = records.get(item.id.encode())
             record = msgspec.json.decode(kept, type=_Record) if kept else _Record()
-        except msgspec.DecodeError as fault:
+            due_s = min(max(int(item.time_s or 0), -_MOST_S), _MOST_S)
+        except FAULTS as fault:
             raise CorruptState(f"{queue.key} holds an item that can't be read: {fault}") from fault
-        due_s = int(item.time_s or 0)
         # A plan given back with a delay waits among the leased ones, until the second noted.
         leased = queue.leased and due_s != record.held_until_s
         yield QueuedPlan(
@@ -169,7 +182,7 @@ def plans_in(
             dir=queue.dir or dir_of(item.path_from or item.path),
             iteration=queue.iteration,
             paths=item.paths or [item.path_from or item.path],
-            size_bytes=int(item.size or 0),
+            size_bytes=min(max(int(item.size or 0), 0), INT64_MAX),
             due_s=due_s,
             attempts=record.attempts,
             error=record.error,

@@ -113,7 +113,7 @@ def _tuple(arguments: Any) -> tuple[Any, ...]:
     return tuple(arguments)
 
 
-def through_client(client: Any, request: Request, *, unknown_script: bool) -> Any:
+def through_client(client: Any, request: Request, *, unknown_script: bool = False) -> Any:
     """The answer, or an awaitable of it, as redis-py gives it."""
     if isinstance(request, Pipeline):
         pipeline = client.pipeline(transaction=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gigapi_metadata.errors import LeaseLost
+from gigapi_metadata.errors import CorruptState, LeaseLost
 from gigapi_metadata.model import DropPlan, MergePlan, MovePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.planning import COMPLETION_MEMORY_S, merge_target
 from gigapi_metadata.stores.base import QueueRef, TableRef
@@ -34,6 +34,18 @@ class _Due(NamedTuple):
     used_leases: str
     leased: int
     attempts: int
+
+    def check(self) -> None:
+        """SQLite keeps a value of any kind in any column; refuse what we have not written.
+
+        Raises:
+            CorruptState: naming the plan.
+        """
+        try:
+            "".join((self.dir, self.id, self.path, self.path_to, self.layer_to, self.used_leases))
+            _ = self.due_s | self.waited_s | self.leased | self.attempts
+        except TypeError as fault:
+            raise CorruptState(f"plan {self.id!r} can't be read: {fault}") from fault
 
 
 _PLACE = """
@@ -108,6 +120,7 @@ def lease(
         "now_s": now_s,
     }
     while (due := _first_due(db, place)) is not None:
+        due.check()
         paths = _living(db, table_id, due, queue, now_s)
         if not paths:
             _delete(db, due.seq)
@@ -186,8 +199,15 @@ def _living(
 
 
 def _used(text: str, now_s: int) -> list[int]:
-    """The leases of a plan that were given up before their time, and could come again."""
-    return [second for second in _decode_seconds(text) if second > now_s]
+    """The leases of a plan that were given up before their time, and could come again.
+
+    Raises:
+        CorruptState: somebody else has written something else there.
+    """
+    try:
+        return [second for second in _decode_seconds(text) if second > now_s]
+    except (msgspec.DecodeError, TypeError, RecursionError) as fault:
+        raise CorruptState(f"a plan's used leases can't be read: {fault}") from fault
 
 
 def _give_up_lease(db: sqlite3.Connection, seq: int, lease_s: int, now_s: int) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+import msgspec
+
+from gigapi_metadata.errors import CorruptState
 from gigapi_metadata.model import IndexEntry, PlanKind, QueuedPlan
 from gigapi_metadata.names import dir_of, new_id
 from gigapi_metadata.planning import (
@@ -235,7 +238,10 @@ def queues(db: sqlite3.Connection, table_id: int) -> list[QueueRef]:
            ORDER BY kind, layer, writer_id, iteration""",
         (table_id,),
     )
-    return [QueueRef(*row) for row in rows]
+    found = [QueueRef(*row) for row in rows]
+    if not all(isinstance(each.layer, str) and isinstance(each.writer_id, str) for each in found):
+        raise CorruptState("a plan's layer or writer is no text")
+    return found
 
 
 def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
@@ -258,28 +264,33 @@ def queued(db: sqlite3.Connection, table_id: int) -> list[QueuedPlan]:
                     dir, iteration, layer, writer_id, leased, position""",
         (table_id,),
     )
-    return [
-        QueuedPlan(
-            kind=kind,
-            state="leased" if leased else "waiting",
-            id=id,
-            layer=layer,
-            writer_id=writer_id,
-            dir=dir or dir_of(path),
-            iteration=iteration,
-            paths=names.get(seq, [path]),
-            size_bytes=totals.get(seq, 0),
-            due_s=due_s,
-            attempts=attempts,
-            error=error,
-            path_to=path_to,
-            layer_to=layer_to,
-        )
+    found = [
+        {
+            "kind": kind,
+            "state": "leased" if leased else "waiting",
+            "id": id,
+            "layer": layer,
+            "writer_id": writer_id,
+            "dir": dir or dir_of(str(path)),
+            "iteration": iteration,
+            "paths": names.get(seq, [path]),
+            "size_bytes": totals.get(seq, 0),
+            "due_s": due_s,
+            "attempts": attempts,
+            "error": error,
+            "path_to": path_to,
+            "layer_to": layer_to,
+        }
         for (
             seq, kind, leased, id, layer, writer_id, dir, iteration, path, due_s, attempts, error,
             path_to, layer_to
         ) in rows
     ]  # fmt: skip
+    try:
+        # SQLite keeps a value of any kind in any column.
+        return msgspec.convert(found, list[QueuedPlan])
+    except msgspec.ValidationError as fault:
+        raise CorruptState(f"a plan can't be read: {fault}") from fault
 
 
 def _clamp(size: int) -> int:

@@ -84,6 +84,14 @@ def entry_of(table: TableRef, row: Sequence[Any]) -> IndexEntry:
     """
     size, min_time, max_time, layer, rows, chunk_time, low, high, writer, dir, name = row
     path = f"{dir}/{name}" if dir else name
+    try:
+        # The cheapest way to see that these are texts and those integers: SQLite keeps anything.
+        "".join((path, layer, writer))
+        _ = size | min_time | max_time | rows | chunk_time
+    except TypeError as fault:
+        raise CorruptState(
+            f"the entry of {path!r} in {table.database}.{table.table} can't be read: {fault}"
+        ) from fault
     return IndexEntry(
         table.database,
         table.table,
@@ -103,7 +111,7 @@ def entry_of(table: TableRef, row: Sequence[Any]) -> IndexEntry:
 def _stats(table: TableRef, path: str, text: Any) -> Stats:
     try:
         return _decode(text)
-    except (msgspec.DecodeError, TypeError, ValueError) as fault:
+    except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as fault:
         raise CorruptState(
             f"the statistics of {path!r} in {table.database}.{table.table} can't be read: {fault}"
         ) from fault

@@ -122,13 +122,13 @@ function Index:add(dir, records, number, min, max)
   local member = '0:' .. dir
   local key = self.prefix .. member
   local bounds, size, score = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1), nil, nil
-  if #bounds < BOUNDS_BYTES then
+  local listed = redis.call('ZSCORE', self.keys.cells, member)
+  if #bounds < BOUNDS_BYTES or not listed then
     size, score = BOUNDS_BYTES + #records, score_of(min, max)
     redis.call('SET', key, struct.pack(BOUNDS, min, max) .. records)
-    if redis.call('ZADD', self.keys.cells, score, member) == 1 then
-      self.cells = self.cells + 1
-    else
-      self:count(dir, BROKEN) -- this cell was lost
+    self.cells = self.cells + redis.call('ZADD', self.keys.cells, score, member)
+    if listed or #bounds > 0 then
+      self:count(dir, BROKEN) -- this cell was lost, or which there are
     end
   else
     local low, high = struct.unpack(BOUNDS, bounds)
@@ -144,7 +144,8 @@ function Index:add(dir, records, number, min, max)
   end
   if size >= CELL_BYTES then
     local full = member_of(redis.call('HINCRBY', self.keys.full, dir, 1), dir)
-    redis.call('RENAME', key, self.prefix .. full)
+    redis.call('SET', self.prefix .. full, redis.call('GET', key))
+    redis.call('DEL', key)
     redis.call('ZREM', self.keys.cells, member)
     if redis.call('ZADD', self.keys.cells, score, full) == 0 then
       self:count(dir, BROKEN) -- the number of full cells was lost, and now a cell is

@@ -8,9 +8,14 @@ local function server_time()
   return tonumber(redis.call('TIME')[1])
 end
 
--- The Unix second from which an item may be taken. One without it is due (FORMAT, "Redis keys").
+-- The Unix second from which an item may be taken. One without it is due (FORMAT, "Redis keys"), and so
+-- is one with something that is no number. What no second can be is not passed on: cjson and ZADD refuse it.
 local function due_of(item)
-  return tonumber(string.match(item, '"time_s":%s*"?([^,}"]+)') or 0) or 0
+  local second = tonumber(string.match(item, '"time_s":%s*"?([^,}"]+)') or 0) or 0
+  if second ~= second then
+    return 0
+  end
+  return math.max(-2 ^ 53, math.min(second, 2 ^ 53))
 end
 
 local function with_due(item, time_s)

@@ -80,22 +80,12 @@ table.sort(todo)
 
 local CELL_FILES = 400
 
--- A cell that is not in KEYS[2] (some of that was lost): files would be listed in it, and never be found. Full
--- cells are overwritten.
-local function forget_lost_cell(dir)
-  local member = member_of(0, dir)
-  if not redis.call('ZSCORE', KEYS[2], member) then
-    redis.call('DEL', job.cell_prefix .. member)
-  end
-end
-
 local function forget(name, day)
   for _, member in ipairs(day.cells) do
     redis.call('DEL', job.cell_prefix .. member)
     redis.call('ZREM', KEYS[2], member)
   end
   for dir in pairs(day.dirs) do
-    forget_lost_cell(dir)
     redis.call('HDEL', KEYS[3], dir)
     redis.call('HDEL', KEYS[6], dir)
   end
@@ -120,7 +110,8 @@ local function read_day(name)
 end
 
 local function list_dir(index, dir, files)
-  forget_lost_cell(dir)
+  -- It may be there without being listed.
+  redis.call('DEL', job.cell_prefix .. member_of(0, dir))
   table.sort(files, function(a, b) return a.min < b.min end)
   for first = 1, #files, CELL_FILES do
     local records, max, last = {}, -math.huge, math.min(first + CELL_FILES - 1, #files)
