@@ -9,7 +9,6 @@ from gigapi_metadata.cli import output
 from gigapi_metadata.cli.context import open_catalog
 from gigapi_metadata.cli.errors import DONE
 from gigapi_metadata.cli.options import add_command, add_table, table_name
-from gigapi_metadata.cli.tables import check_table, known_tables
 
 _DESCRIPTION = """\
 Make the index anew that queries by time use, from the entries. Only Redis catalogs keep one beside
@@ -27,13 +26,14 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the index anew."""
-    from gigapi_metadata.index.redis import RedisIndex
+    from gigapi_metadata.cli.tables import check_table, known_tables
+    from gigapi_metadata.index.base import Reindexable
 
     name = table_name(args)
     with open_catalog(args) as catalog:
         check_table(known_tables(catalog), *name)
         index = catalog.table(*name)
-        if has_index := isinstance(index, RedisIndex):
+        if has_index := isinstance(index, Reindexable):
             index.reindex()
     if args.json:
         output.write_json({"database": name.database, "table": name.table, "reindexed": has_index})
