@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import DAY_START, HOUR, Cli
+from cli_lab import DAY_START, HOUR, Cli
 
 TOTAL = "SELECT count(*) AS rows, sum(value) AS total FROM db.t"
 FIRST = f"SELECT * FROM db.t WHERE __timestamp < {DAY_START + HOUR}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import DAY_START, HOUR, Cli, write_parquet
+from cli_lab import DAY_START, HOUR, Cli, write_parquet
 
 
 @pytest.fixture
