@@ -17,6 +17,7 @@ from go_like import GoLike
 
 from gigapi_metadata import AsyncRedisIndex, IndexEntry, RedisIndex
 from gigapi_metadata.index.repairs import TableRepairs
+from gigapi_metadata.stores.redis import verifying
 from gigapi_metadata.stores.redis.keys import OWN
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair
 
@@ -212,10 +213,14 @@ def test_taking_out_the_drop_that_gives_a_foreign_change_away(
     assert index.query(after=0, before=10) == [again]
 
 
-def test_random_changes_leave_no_fault(index: RedisIndex, seed: int) -> None:
+@pytest.mark.parametrize("at_once", [1, verifying.FILES_AT_ONCE])
+def test_random_changes_leave_no_fault(
+    index: RedisIndex, seed: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "FILES_AT_ONCE", at_once)
     dice = random.Random(seed)
     there: dict[str, IndexEntry] = {}
-    for _ in range(60):
+    for _ in range(30):
         added = []
         for _ in range(dice.choice([1, 1, 3, 40, 900])):
             dir = f"date=2027-01-{dice.randint(14, 15)}/hour={dice.randint(0, 1):02}"

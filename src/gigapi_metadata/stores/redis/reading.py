@@ -8,7 +8,7 @@ others write faster than it is mended - the hashes answer.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -20,7 +20,7 @@ from gigapi_metadata.names import day_of
 from gigapi_metadata.stores.base import Part, PlacedT, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.cells import microseconds, names_within
-from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, VERIFY, Call, Pipeline, Plain
+from gigapi_metadata.stores.redis.scripts import FILTER, MEND, SELECT, Call, Pipeline, Plain
 from gigapi_metadata.stores.redis.session import FullChecks
 from gigapi_metadata.timerange import Window
 
@@ -150,49 +150,22 @@ def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
 def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
     """Bring the time index up to what is stored; `anew` forgets it first. In steps, others write
     between them."""
-    job: dict[str, Any] = _places(table) | {"anew": anew, "budget": MEND_FILES}
+    job: dict[str, Any] = places(table) | {"anew": anew, "budget": MEND_FILES}
     left = 1
     while left:
-        left = yield Call(MEND, [*_keys(table), keys.full(table)], _pack(job))
+        left = yield Call(MEND, [*index_keys(table), keys.full(table)], _pack(job))
         job["anew"] = False
-
-
-def verify(table: TableRef, days: Iterable[str], most: int) -> Steps[list[str]]:
-    """What is wrong with the time index and no query would notice, a sentence each, up to `most` of
-    each day. `days` are those that are known otherwise. Each day is seen at one moment."""
-    names = [keys.folders(table), keys.seen(table), keys.full(table), keys.indexed(table)]
-    cells = ("ZRANGE", keys.cells(table), 0, -1)
-    *dirs, indexed, members = yield Pipeline([*(("HKEYS", name) for name in names), cells])
-    parts: dict[bytes, tuple[set[bytes], list[bytes]]] = {
-        day: (set(), [])
-        for day in (*indexed, *(day.encode(errors="surrogateescape") for day in days))
-        if not day.startswith(b"/")
-    }
-    for dir in {dir for found in dirs for dir in found}:
-        parts.setdefault(dir.partition(b"/")[0], (set(), []))[0].add(dir)
-    for member in members:
-        dir = member.partition(b":")[2]
-        parts.setdefault(dir.partition(b"/")[0], (set(), []))[1].append(member)
-    faults: list[str] = []
-    for day, (its_dirs, its_cells) in sorted(parts.items()):
-        job = _places(table) | {"dirs": len(its_dirs), "most": most}
-        arguments = [day, *its_dirs, *its_cells]
-        number, *told = yield Call(VERIFY, [*_keys(table), keys.full(table)], _pack(job), arguments)
-        faults += [fault.decode(errors="surrogateescape") for fault in told]
-        if number > len(told):
-            faults.append(f"{number - len(told):,} faults more like these in {day.decode()}")
-    return faults
 
 
 def _ask(
     table: TableRef, selection: Selection, checks: FullChecks, most_bytes: int
 ) -> Steps[tuple[bytes, list[bytes]]]:
     """What select.lua answers, after the index was mended where that is needed and can be."""
-    job = _places(table) | _wanted(selection) | _LIMITS | {"most_bytes": most_bytes}
+    job = places(table) | _wanted(selection) | _LIMITS | {"most_bytes": most_bytes}
     for attempt in range(MENDINGS + 1):
         with checks.turn(table) as full:
             job["full"] = full
-            outcome, *found = yield Call(SELECT, _keys(table), _pack(job))
+            outcome, *found = yield Call(SELECT, index_keys(table), _pack(job))
         if outcome != b"STALE" or attempt == MENDINGS:
             break
         try:
@@ -204,7 +177,8 @@ def _ask(
     return outcome, found
 
 
-def _keys(table: TableRef) -> list[str]:
+def index_keys(table: TableRef) -> list[str]:
+    """KEYS of the scripts that read the time index."""
     return [
         keys.folders(table),
         keys.cells(table),
@@ -214,7 +188,8 @@ def _keys(table: TableRef) -> list[str]:
     ]
 
 
-def _places(table: TableRef) -> dict[str, Any]:
+def places(table: TableRef) -> dict[str, Any]:
+    """Where the keys lie that those scripts find by what is stored."""
     return {
         "cell_prefix": keys.cell(table, ""),
         "files_prefix": keys.files(table, ""),

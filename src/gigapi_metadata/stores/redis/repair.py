@@ -19,14 +19,14 @@ from gigapi_metadata.stores.base import Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.importing import item_of
 from gigapi_metadata.stores.redis.queues import QueueList, plans_in
-from gigapi_metadata.stores.redis.reading import mend, verify
+from gigapi_metadata.stores.redis.reading import mend
 from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline
+from gigapi_metadata.stores.redis.verifying import verify
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 _SCAN_COUNT = 1000
 _LISTS_AT_ONCE = 1000
-_FAULTS = 10  # of a day's index, that are told one by one
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -86,13 +86,13 @@ class RedisRepairs:
         return sorted(map(_text, found))
 
     def index_faults(self, table: TableRef) -> Steps[list[str]]:
-        """See `Repairable.index_faults`: what a query would not notice. One script call a day."""
+        """See `Repairable.index_faults`. Script calls that look at some 10,000 files each."""
         if self._shared:
             return []  # nobody asks it
         head = keys.files(table, "")
         places = yield from self.places(table)
         days = [place.removeprefix(head) for place in places]
-        return (yield from verify(table, days, _FAULTS))
+        return (yield from verify(table, days))
 
     # Mending
 

@@ -51,7 +51,6 @@ class SQLiteRepairs:
 
     def places(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.places`: the first folders of paths."""
-
         found: list[str] = yield Transaction(lambda db: reading.folders(db, table))
         return sorted({day_of(str(dir)) for dir in found})
 
@@ -64,9 +63,10 @@ class SQLiteRepairs:
 
         def work(db: Database) -> list[tuple[Any, ...]]:
             return db.execute(
-                f"""SELECT {_ROW} FROM files
-                    WHERE table_id = ? AND (dir = ? OR dir >= ? AND dir < ?)""",
-                (db.table_id(table), place, f"{place}/", f"{place}0"),  # 0 follows the slash
+                f"""SELECT {_ROW} FROM files INDEXED BY files_path
+                    WHERE table_id = ? AND dir >= ? AND dir < ? AND (dir = ? OR dir >= ?)""",
+                # 0 follows the slash
+                (db.table_id(table), place, f"{place}0", place, f"{place}/"),
             ).fetchall()
 
         found: list[tuple[Any, ...]] = yield Transaction(work)

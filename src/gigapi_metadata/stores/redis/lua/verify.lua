@@ -1,9 +1,10 @@
--- What is wrong with the time index of a day and would not be noticed by a query. Read-only, of one moment.
+-- What is wrong with the time index of a day's dirs and would not be noticed by a query. Read-only, of one
+-- moment.
 --
 -- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  seen   KEYS[4]  indexed   KEYS[5]  noted   KEYS[6]  full
 -- ARGV[1]  MessagePack: cell_prefix, files_prefix, drop_prefix; dirs: how many; most: faults to be told of
 -- ARGV[2]  the day
--- ARGV[3…] its dirs, as far as they are known, then its cells
+-- ARGV[3…] the dirs, then their cells as far as they are known
 -- Returns  {number of faults, what the first of them are, ...}. None where the index counts the day as
 --          changed, be it by a foreign writer: the next query makes it anew
 --
@@ -44,9 +45,18 @@ if counts_as_changed() then
   return { 0 }
 end
 
-local documents = map_of(job.files_prefix .. day)
-for path in pairs(documents) do
-  dirs[string.match(path, '^(.*)/[^/]*$') or ''] = true
+local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
+local paths, documents = {}, {}
+for _, path in ipairs(redis.call('HKEYS', job.files_prefix .. day)) do
+  if dirs[string.match(path, '^(.*)/[^/]*$') or ''] then
+    paths[#paths + 1] = path
+  end
+end
+for first = 1, #paths, CHUNK do
+  local last = math.min(first + CHUNK - 1, #paths)
+  for at, document in ipairs(redis.call('HMGET', job.files_prefix .. day, unpack(paths, first, last))) do
+    documents[paths[first + at - 1]] = document
+  end
 end
 
 -- Beyond 2^53 a double leaves numbers out.
