@@ -40,7 +40,9 @@ RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
-ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT)
+REPAIR = Script("repair", shared=_INDEXED)
+VERIFY = Script("verify", shared=(*_INDEXED, "times"), writes=False)
+ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR, VERIFY)
 
 
 Argument = str | bytes | int

@@ -34,7 +34,8 @@ from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import Decode, in_order, mend, select, stream
+from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
+from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -61,7 +62,7 @@ LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
 
-class RedisStore:
+class RedisStore(RedisRepairs):
     """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
@@ -222,10 +223,6 @@ class RedisStore:
         """See `Store.stream`; reading.py says what is of one moment."""
         checks = self._session.full_checks
         return stream(table, selection, checks, shared=self._shared, size=size)
-
-    def reindex(self, table: TableRef) -> Steps[None]:
-        """Make the time index of `table` anew. Safe at any time; others see no difference."""
-        yield from mend(table, anew=True)
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""

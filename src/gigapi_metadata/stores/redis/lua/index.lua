@@ -62,6 +62,38 @@ local function id_of(item)
   return item and (string.match(item, '"id"%s*:%s*"([^"]*)"') or item) or ''
 end
 
+local function map_of(key)
+  local map, flat = {}, redis.call('HGETALL', key)
+  for at = 1, #flat, 2 do
+    map[flat[at]] = flat[at + 1]
+  end
+  return map
+end
+
+-- What others have put into drop queues since these were noted: calls `gone` with each path. Returns the
+-- ids that are to be noted, by place.
+local function foreign_drops(noted, drop_prefix, gone)
+  local ends = {}
+  for place, id in pairs(noted) do
+    local key = drop_prefix .. place .. ':idle'
+    local last = redis.call('LINDEX', key, -1)
+    if last and id_of(last) ~= id then
+      local items = redis.call('LRANGE', key, 0, -1)
+      for at = #items, 1, -1 do
+        if id_of(items[at]) == id then
+          break
+        end
+        local ok, fields = pcall(cjson.decode, items[at])
+        if ok and type(fields) == 'table' then
+          gone(text_of(fields.path))
+        end
+      end
+      ends[place] = id_of(last)
+    end
+  end
+  return ends
+end
+
 local function member_of(number, dir)
   return string.format('%.0f:', number) .. dir
 end
