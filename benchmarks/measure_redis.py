@@ -1,23 +1,17 @@
-"""Redis: batches, single commits and queries beside the bare commands they can't do without.
-
-python -m benchmarks.measure_redis [--sizes 17280,200000,1000000] [--json FILE]
-"""
+"""Redis: batches, single commits and queries beside the bare commands they can't do without."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 import redis
 from msgspec.structs import replace
 
 from benchmarks.lake import FILES_AN_HOUR, HOUR_NS, START_NS, entries
-from benchmarks.rows import Row, as_table, compare
+from benchmarks.rows import Row, compare
 from benchmarks.servers import private_redis
 from gigapi_metadata import IndexEntry, RedisIndex
 from gigapi_metadata.stores.redis import documents, keys
@@ -268,19 +262,3 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
     with private_redis() as url:
         rows += reads(url, sizes)
     return rows
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="entries in the table")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
-    options = parser.parse_args()
-    rows = measure([int(size) for size in options.sizes.split(",")])
-    print(as_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
