@@ -87,7 +87,7 @@ def check_url(url: str) -> None:
         InvalidConfiguration: as `connect`.
     """
     if parse(url).module == "redis":
-        from gigapi_metadata.stores.redis.connection import parse_url
+        from gigapi_metadata.stores.redis.url import parse_url
 
         parse_url(url)
 
