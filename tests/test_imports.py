@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("validation",),
     ("config.*",),  # reads the environment and a file, when it is asked to
-    ("planning",),  # decides, without I/O
+    ("planning", "pruning.*"),  # decide, without I/O
     ("stores", "stores.base"),  # the narrow waist
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),
@@ -43,9 +43,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 
-# (importer, imported): why. Allowed inside a function only, so that loading stays one-way.
+# (importer, imported): why. Allowed inside a function and for type
+# checkers only, so that loading stays one-way.
 EXCEPTIONS = {
     ("model", "parquet"): "IndexEntry.from_parquet is the name people look for; pyarrow is heavy",
+    ("catalog", "sql"): "catalog.sql is the name people look for; DuckDB is heavy",
+    ("catalog", "sql.awaiting"): "as above",
+    ("index.sync", "sql"): "table.to_arrow is another such name",
+    ("index.sync", "sql.frames"): "as above",
+    ("index.aio", "sql"): "as above",
+    ("index.aio", "sql.awaiting"): "as above",
+    ("index.aio", "sql.frames"): "as above",
 }
 
 # What `import gigapi_metadata` must not load: a program that never uses them should not wait.
@@ -57,7 +65,7 @@ class Import:
     importer: str
     imported: str
     line: int
-    in_function: bool
+    deferred: bool
 
     def __str__(self) -> str:
         importer, imported = self.importer or "__init__", self.imported or "__init__"
@@ -98,6 +106,7 @@ def imports_of(name: str, text: str, *, is_package: bool, known: set[str]) -> It
         id(node)
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(function, ast.If) and ast.unparse(function.test) == "TYPE_CHECKING")
         for node in ast.walk(function)
     }
     for node in ast.walk(tree):
@@ -137,7 +146,7 @@ def all_imports() -> list[Import]:
 
 def allowed(found: Import) -> bool:
     if (found.importer, found.imported) in EXCEPTIONS:
-        return found.in_function
+        return found.deferred
     same_package = entry_of(found.importer) == entry_of(found.imported)
     return same_package or floor_of(found.imported) < floor_of(found.importer)
 

@@ -12,6 +12,7 @@ from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -380,8 +381,33 @@ def test_zero_bounds_cover_both_zeros(write: Write) -> None:
 
 
 def test_nan_lies_outside_the_bounds_and_a_row_group_of_nan_undoes_them(write: Write) -> None:
-    assert bounds(write({"x": [nan, 1.0, 2.0, nan]}), "x") == (1.0, 2.0)
+    assert bounds(write({"x": [nan, 1.0, 2.0, nan]}), "x") == (1.0, None)
     assert bounds(write({"x": [1.0, 2.0, nan, nan]}), "x") == (None, None)
+
+
+def test_an_upper_float_bound_says_that_there_is_no_nan(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {"x": [nan, 1.0, 2.0, 3.0], "y": [1.0, 2.0, None, 4.0], "n": [1, 2, 3, 4]}
+    entry = write(columns)
+    assert bounds(entry, "x") == (1.0, None)
+    assert bounds(entry, "y") == (1.0, 4.0)
+    monkeypatch.setattr(parquet, "_MAX_NAN_VALUES", 7)  # too many to look through
+    assert bounds(write(columns), "y") == (1.0, None)
+    assert bounds(write(columns), "n") == (1, 4)
+
+
+def test_duckdb_itself_says_that_there_is_no_nan(tmp_path: Path) -> None:
+    file = tmp_path / "a.1.parquet"
+    duckdb.sql(
+        "COPY (SELECT 1::bigint AS ts, 'nan'::double AS x, 1.5::double AS y, "
+        "{'z': 2.5::double} AS s) "
+        f"TO '{file}' (FORMAT parquet)"
+    )
+    entry = IndexEntry.from_parquet(file, root=tmp_path, database="db", table="t")
+    assert bounds(entry, "x") == (None, None)
+    assert bounds(entry, "y") == (1.5, 1.5)
+    assert bounds(entry, "s.z") == (2.5, 2.5)
 
 
 def test_bounds_span_the_row_groups_and_nulls_do_not_count(write: Write) -> None:

@@ -26,12 +26,18 @@ from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.urls import REDIS_SCHEMES
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
     from gigapi_metadata.index.base import Family, MergeRows
     from gigapi_metadata.index.sync import Index, KVStore
+    from gigapi_metadata.sql import Relation
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
+
+_SHOWN_TABLES = 50
+"""A notebook shows so many tables of a catalog."""
 
 _FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -80,6 +86,19 @@ def parse(url: str | os.PathLike[str]) -> Target:
     )
 
 
+def data_root(target: Target) -> str | None:
+    """The folder of the data files of a catalog without layers: the one that it lies in, as
+    `scan ROOT` has it. None when it lies in none."""
+    if target.module == "redis" or not target.address:
+        return None
+    address = os.path.abspath(target.address)
+    if target.module == "json":
+        return address
+    if address.endswith(os.sep + FOLDER_CATALOG):
+        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
+    return os.path.dirname(address)
+
+
 def check_url(url: str) -> None:
     """Refuse what `connect` would refuse. Connects to nothing.
 
@@ -121,6 +140,7 @@ class _Settings:
         lease_s: int,
         drop_grace_s: int,
     ) -> None:
+        self.root: str | None = None
         self.layers = list(check_layers(layers))
         self.merge_configurations = list(merge_configurations(rows))
         self._options = {"lease_s": lease_s, "drop_grace_s": drop_grace_s}
@@ -146,14 +166,19 @@ class _Settings:
 class Catalog:
     """A catalog of many tables over one connection, which it closes.
 
-    Tables share its layers and merge configurations; a table's own may be assigned.
+    Tables share its layers and merge configurations; a table's own may be assigned. `root` is the
+    folder of the data files when there are no layers: that of the catalog, None for one on a
+    server; it may be assigned.
     """
+
+    root: str | None
 
     def __init__(self, family: Family, address: str, settings: _Settings) -> None:
         self._family = family
         self._settings = settings
         self.connection = family.connection(address)
         self._databases = family.databases(self.connection)
+        self.root = settings.root
         self.kv: KVStore[Any] = family.values(self.connection)
 
     @property
@@ -164,7 +189,26 @@ class Catalog:
     def table(self, database: str, table: str) -> Index[Any]:
         """The index of one table. Cheap; nothing is written until something is added."""
         index: Index[Any] = self._settings.open(self._family, self.connection, database, table)
+        index.root = self.root
         return index
+
+    def sql(self, query: str) -> Relation:
+        """A SQL query over the catalog's tables, as a relation of DuckDB. Read-only and lazy: rows
+        are read by `fetchall`, `df`, `pl`, `to_arrow_table` and so on.
+
+        Tables are `database.table`, or `table` where one database alone has it. Each mention of
+        one is narrowed to the files that its own conditions leave; see docs/sql.md. A file that a
+        worker has replaced since is no error, see `gigapi_metadata.sql.Relation`.
+
+        Raises:
+            QueryFailed: it is no query, names no table of the catalog, or DuckDB refuses it. The
+                message marks the place.
+            StorageError: a file can't be read.
+            MissingExtra: duckdb is not installed.
+        """
+        from gigapi_metadata.sql import query as over
+
+        return over(self, query)
 
     def planned(self) -> list[tuple[str, str]]:
         """(database, table) of those that may hold plans, also when their last file is gone."""
@@ -199,13 +243,27 @@ class Catalog:
     def __repr__(self) -> str:
         return f"<Catalog on {self.connection!r}>"
 
+    def _repr_html_(self) -> str:
+        from gigapi_metadata.index.entries import table_html
+
+        names = [
+            (database, table) for database in self.databases() for table in self.tables(database)
+        ]
+        cut = f", the first {_SHOWN_TABLES} shown" if len(names) > _SHOWN_TABLES else ""
+        noun = "table" if len(names) == 1 else "tables"
+        caption = f"{self!r}: {len(names):,} {noun}{cut}"
+        return table_html(("database", "table"), names[:_SHOWN_TABLES], caption)
+
 
 class AsyncCatalog:
-    """As Catalog, awaitable. For one event loop."""
+    """As Catalog, awaitable. For one event loop. `root` as there."""
+
+    root: str | None
 
     def __init__(self, family: Family, address: str, settings: _Settings) -> None:
         self._family = family
         self._settings = settings
+        self.root = settings.root
         self.connection = family.connection(address)
         self._databases = family.databases(self.connection)
         self.kv: AsyncKVStore[Any] = family.values(self.connection)
@@ -218,7 +276,16 @@ class AsyncCatalog:
     def table(self, database: str, table: str) -> AsyncIndex[Any]:
         """See `Catalog.table`."""
         index: AsyncIndex[Any] = self._settings.open(self._family, self.connection, database, table)
+        index.root = self.root
         return index
+
+    async def sql(self, query: str) -> pyarrow.Table:
+        """The rows of a SQL query as a pyarrow table; see `Catalog.sql`. It runs in a thread,
+        and is stopped when the task is cancelled. A relation could not be awaited, so there is
+        none here."""
+        from gigapi_metadata.sql.awaiting import table_of_query
+
+        return await table_of_query(self, query)
 
     async def planned(self) -> list[tuple[str, str]]:
         """See `Catalog.planned`."""
@@ -275,6 +342,7 @@ def connect(
     settings = _Settings(tiers, rows, lease_s, drop_grace_s)
     with _naming(source):
         module, address = parse(place)
+        settings.root = data_root(Target(module, address))
         return Catalog(settings.family(module, "BLOCKING"), address, settings)
 
 
@@ -291,6 +359,7 @@ def connect_async(
     settings = _Settings(tiers, rows, lease_s, drop_grace_s)
     with _naming(source):
         module, address = parse(place)
+        settings.root = data_root(Target(module, address))
         return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
 
 

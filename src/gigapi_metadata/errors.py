@@ -4,6 +4,7 @@
      ├── InvalidEntry          an entry holds a value the catalog can't keep
      ├── InvalidName           a database, table, layer, writer or path that may not be one
      ├── InvalidConfiguration  a URL, layer list, merge configuration or option that can't be used
+     ├── InvalidCondition      a condition on rows that is not one
      ├── UnknownLayer          a layer that the table's configuration does not list
      ├── LeaseLost             the plan is no longer held under this lease
      ├── Conflict              the catalog changed under the caller: a plan's source is gone
@@ -11,6 +12,7 @@
      ├── StorageError          a data file could not be read, written or deleted
      │    ├── FileMissing      it is not there
      │    └── FileExists       it is there, and was not to be replaced
+     ├── QueryFailed           a SQL query that can't be run; the message marks the place in it
      ├── MergeFailed           files could not be merged; they are as they were
      │    └── SchemaConflict   and never will be: their columns don't go together
      └── StoreError            the store itself failed
@@ -29,6 +31,7 @@ __all__ = [
     "CorruptState",
     "FileExists",
     "FileMissing",
+    "InvalidCondition",
     "InvalidConfiguration",
     "InvalidEntry",
     "InvalidName",
@@ -37,6 +40,7 @@ __all__ = [
     "MetadataError",
     "MissingExtra",
     "OutcomeUnknown",
+    "QueryFailed",
     "SchemaConflict",
     "StorageError",
     "StoreError",
@@ -59,6 +63,10 @@ class InvalidName(MetadataError, ValueError):
 
 class InvalidConfiguration(MetadataError, ValueError):
     """A setting that can't be used. The message names it and what it may be; it hides passwords."""
+
+
+class InvalidCondition(MetadataError, ValueError):
+    """SQL or tuples that are no condition. The message quotes it and shows where it fails."""
 
 
 class UnknownLayer(MetadataError, ValueError):
@@ -87,6 +95,11 @@ class FileMissing(StorageError):
 
 class FileExists(StorageError):
     """The data file is there already, and was not to be replaced."""
+
+
+class QueryFailed(MetadataError):
+    """A SQL query that is none, that names what it may not, or that DuckDB could not run. Nothing
+    is ever changed by one."""
 
 
 class MergeFailed(MetadataError):

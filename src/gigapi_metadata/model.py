@@ -33,6 +33,9 @@ DOCUMENT_NAMES = {
 }
 """What an entry's fields are called in GigAPI's documents, where that differs."""
 
+TIME_COLUMNS = ("__timestamp", "time", "timestamp", "ts")
+"""The time column of a file is the first of these that it has, unless one is named."""
+
 
 class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=DOCUMENT_NAMES):
     """The record of one data file.

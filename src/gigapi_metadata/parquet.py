@@ -1,7 +1,8 @@
 """A Parquet file's footer -> an IndexEntry.
 
-The one function here opens a file once and reads its footer; only a time column that a row group
-has no usable statistics of is read itself, in small batches. It writes nothing and keeps nothing:
+The one function here opens a file once and reads its footer. Read themselves are only a time column
+that a row group has no usable statistics of, in small batches, and columns of floats that may hold
+NaN, if they are not too long. It writes nothing and keeps nothing:
 call it from as many threads or processes as you like.
 
 What the footer's bytes mean is in `parquet_footer`, which bounds they give in `parquet_stats`.
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from gigapi_metadata.errors import InvalidEntry, MissingExtra
-from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.model import TIME_COLUMNS, IndexEntry, Stats
 from gigapi_metadata.parquet_footer import DATE, INT96, Column, Footer, FooterError, parse_footer
 from gigapi_metadata.parquet_stats import (
     DAY_NS,
@@ -24,13 +25,11 @@ from gigapi_metadata.parquet_stats import (
     chunk_bounds,
     codec_of,
     column_bounds,
+    is_float,
     time_unit_ns,
 )
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 from gigapi_metadata.validation import check_entry
-
-TIME_COLUMNS = ("__timestamp", "time", "timestamp", "ts")
-"""The time column is the first of these that a file has, unless one is named."""
 
 _MAGIC = b"PAR1"
 _ENCRYPTED_MAGIC = b"PARE"
@@ -38,6 +37,8 @@ _TAIL = 16 * 1024  # holds most footers, so one read will do
 _MAX_FOOTER = 256 * 1024 * 1024  # a larger one is garbage, not to be read into memory
 _BATCH_ROWS = 64 * 1024
 _BUFFER = 1024 * 1024
+_SAYS_NAN = "DuckDB "  # writers whose statistics of a column can be trusted to mean: no NaN
+_MAX_NAN_VALUES = 4_000_000  # 32 MB, some 20 ms
 _ARROW_UNIT_NS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 
 
@@ -58,7 +59,8 @@ def entry_from_parquet(
     the exact first and last time in the file, in nanoseconds since the epoch; nulls don't count.
     Timestamps without a zone are UTC. A date means its whole day: `max_time` is the last nanosecond
     of the last day. `min` and `max` are the bounds of every column that has statistics, see
-    `parquet_stats`. `chunk_time`, nanoseconds, is by default when the file was last modified.
+    `parquet_stats`; `max` leaves out a column that may hold NaN, which counts as the greatest
+    number. `chunk_time`, nanoseconds, is by default when the file was last modified.
 
     `time_column` is the exact name of a top-level column: a timestamp, a date, or an int64 or
     uint64, which count nanoseconds. By default it is the first of `TIME_COLUMNS` that there is.
@@ -80,6 +82,8 @@ def entry_from_parquet(
         raise InvalidEntry(f"{name!r} has no rows, there is no time to index it by; leave it out")
     min_time, max_time = _time_bounds(name, footer, time_column)
     lowest, highest = column_bounds(footer)
+    for column in _with_nan(name, footer, highest):
+        del highest[column]
     entry = IndexEntry(
         database=database,
         table=table,
@@ -235,6 +239,40 @@ def _find_time_column(name: str, columns: list[Column], wanted: str | None) -> i
     else:
         missing = f"no top-level column {wanted!r}"
     raise InvalidEntry(f"{name!r} has {missing}; its columns are {shown or 'all nested'}")
+
+
+def _with_nan(name: str, footer: Footer, highest: Stats) -> list[str]:
+    """The columns among `highest` that hold NaN, or may.
+
+    A footer does not tell: most writers leave NaN out of their statistics, without a word. DuckDB
+    writes no statistics for such a column. Otherwise the column itself is read, unless that would
+    take long.
+    """
+    floats = [".".join(column.path) for column in footer.columns if is_float(column)]
+    suspects = [column for column in floats if column in highest]
+    if not suspects or footer.created_by.startswith(_SAYS_NAN):
+        return []
+    plain = [column for column in footer.columns if len(column.path) == 1]
+    top = {column.path[0] for column in plain if not column.repeated} & set(suspects)
+    if not top or len(top) * footer.num_rows > _MAX_NAN_VALUES:
+        return suspects
+    try:
+        pa, pq = _pyarrow()
+    except MissingExtra:
+        return suspects
+    try:
+        clean = top - _columns_of_nan(pq, name, sorted(top))
+    except (pa.ArrowException, OSError):
+        return suspects
+    return [column for column in suspects if column not in clean]
+
+
+def _columns_of_nan(pq: Any, name: str, columns: list[str]) -> set[str]:
+    import pyarrow.compute as pc
+
+    with pq.ParquetFile(name) as file:
+        table = file.read(columns=columns, use_threads=False)
+    return {column for column in columns if pc.any(pc.is_nan(table[column])).as_py()}
 
 
 _UNITS = {

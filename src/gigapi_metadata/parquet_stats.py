@@ -17,10 +17,10 @@ their bounds cover every item of every row. Two columns that would have the same
 beside a top-level `a.b`) are both left out, as is a column that any row group with values in it
 has no statistics of. Nulls lie outside all bounds.
 
-Two things for readers that skip files by float bounds. NaN lies outside them, and most writers
-don't say whether there is one: who takes NaN for the greatest float (DuckDB, Spark) must not skip
-by an upper bound. (Where the footer counts NaN and there are some, the upper bound is left out.)
-And a float's bounds are float32 values: round a literal to float32 before comparing.
+Two things about float bounds. NaN lies outside them, and most writers don't say whether there is
+one: who takes NaN for the greatest float (DuckDB, Spark) must not skip by an upper bound, unless
+he knows better, as `parquet` does. (Where the footer counts NaN and there are some, the upper bound
+is left out.) And a float's bounds are float32 values: round a literal to float32 before comparing.
 """
 
 from __future__ import annotations
@@ -187,6 +187,11 @@ def chunk_bounds(column: Column, codec: Codec, chunk: Chunk) -> Bounds | None:
 def codec_of(column: Column) -> Codec | None:
     """How to read the column's statistics; None for a type that has no bounds here."""
     return _codec(column.physical, column.kind, column.detail)
+
+
+def is_float(column: Column) -> bool:
+    """Whether the column may hold NaN."""
+    return (column.physical, column.kind) in _FLOAT_FORMATS
 
 
 def time_unit_ns(column: Column) -> int | None:

@@ -38,7 +38,7 @@ from gigapi_metadata.stores.json import journal, partition, queues
 from gigapi_metadata.stores.json.places import Places
 from gigapi_metadata.stores.redis import documents
 from gigapi_metadata.stores.redis.connection import RedisConnection
-from gigapi_metadata.stores.redis.queues import QueueList, plan_from, plans_in
+from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 from gigapi_metadata.urls import hide
 
@@ -286,7 +286,7 @@ def leased_items(data: bytes) -> None:
         "paths": ["date=2024-01-15/hour=00/x.1.parquet"],
     }
     for kind in ("merge", "move", "drop"):
-        plan_from(TABLE, QueueRef(kind, "hot", "", 1), msgspec.json.encode(handed))
+        plans_from(TABLE, QueueRef(kind, "hot", "", 1), msgspec.json.encode([handed]))
 
 
 def metadata(data: bytes) -> None:

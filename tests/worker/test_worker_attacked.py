@@ -287,6 +287,7 @@ def test_items_that_are_no_plans(attack: Attack, kind: str) -> None:
 
 def _words(lab: Lab) -> list[str]:
     layers = [f"--layers={layer.name}={layer.url},ttl={layer.ttl_sec}" for layer in lab.layers]
+    lab.temporary.mkdir(exist_ok=True)
     return ["--catalog", lab.redis, *layers, "worker", "--once", f"--temporary={lab.temporary}"]
 
 

@@ -38,6 +38,7 @@ to be merged, moved and deleted.
 _MODULES = {
     "scan": "scan",
     "files": "files",
+    "sql": "sql",
     "databases": "listing",
     "tables": "listing",
     "paths": "listing",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from gigapi_metadata.index.arrow import as_table
 from gigapi_metadata.index.base import (
     STREAM_SIZE,
     AsyncConnectionT,
     AsyncShell,
+    Rows,
     TableShell,
     query_options,
+    require,
 )
+from gigapi_metadata.index.entries import Entries
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -30,10 +33,15 @@ from gigapi_metadata.stores.base import QueueRef, Store, aparts
 if TYPE_CHECKING:
     import asyncio
 
+    import pandas
+    import polars
     import pyarrow
 
     from gigapi_metadata.index.groups_aio import TaskCommitter
+    from gigapi_metadata.pruning import Explanation, Where
+    from gigapi_metadata.sql import Relation
 
+T = TypeVar("T")
 PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
 
@@ -87,10 +95,31 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """See `Index.query`."""
         options = query_options(options, after, before, folder, iteration)
-        return await self._run(self._verbs.query(options, layer))
+        if explain:
+            return await self._run(self._verbs.explain(options, layer, where, time_column))
+        return Entries(await self._run(self._verbs.query(options, layer, where, time_column)))
+
+    async def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """See `Index.explain`."""
+        options = query_options(options, after, before, folder, iteration)
+        return await self._run(self._verbs.explain(options, layer, where, time_column))
 
     async def iter_query(
         self,
@@ -128,11 +157,31 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
 
     async def get_all(self) -> list[IndexEntry]:
         """See `Index.get_all`."""
-        return await self._run(self._verbs.query(QueryOptions(), None))
+        return Entries(await self._run(self._verbs.query(QueryOptions(), None)))
 
     async def paths(self) -> list[str]:
         """See `Index.paths`."""
         return await self._run(self._verbs.paths())
+
+    async def to_arrow(self, **asked: Unpack[Rows]) -> pyarrow.Table:
+        """See `Index.to_arrow`. The rows are read in a thread; cancelled, that is stopped."""
+        return await self._rows(asked, lambda relation: relation.to_arrow_table())
+
+    async def to_polars(self, **asked: Unpack[Rows]) -> polars.DataFrame:
+        """See `Index.to_polars`, and `to_arrow`."""
+        require("polars")
+        return await self._rows(asked, lambda relation: relation.pl())
+
+    async def to_pandas(self, **asked: Unpack[Rows]) -> pandas.DataFrame:
+        """See `Index.to_pandas`, and `to_arrow`."""
+        require("pandas")
+        return await self._rows(asked, lambda relation: relation.df())
+
+    async def _rows(self, asked: Rows, finish: Callable[[Relation], T]) -> T:
+        from gigapi_metadata.sql.awaiting import rows_of_table
+        from gigapi_metadata.sql.frames import Asked
+
+        return await rows_of_table(self, Asked(**asked), finish)
 
     async def get_merge_plan(
         self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None

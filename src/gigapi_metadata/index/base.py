@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar
 
-from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.errors import InvalidConfiguration, MissingExtra
 from gigapi_metadata.index.verbs import TableVerbs, check_seconds
 from gigapi_metadata.model import (
     Layer,
@@ -17,6 +18,10 @@ from gigapi_metadata.model import (
 )
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S, Rules
 from gigapi_metadata.stores.base import Steps, Store, arun, run
+from gigapi_metadata.timerange import TimeBound
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Where
 
 T = TypeVar("T")
 
@@ -104,9 +109,13 @@ class Family(NamedTuple):
 
 
 class TableShell:
-    """What sync and async indexes have in common: the table and its configuration."""
+    """What sync and async indexes have in common: the table and its configuration.
+
+    `root` is the folder of the data files of a table without layers, for whoever reads them.
+    """
 
     _verbs: TableVerbs
+    root: str | None = None
 
     @property
     def database(self) -> str:
@@ -132,6 +141,26 @@ class TableShell:
     @merge_configurations.setter
     def merge_configurations(self, rows: MergeRows) -> None:
         self._verbs.reconfigure(merge_configurations(rows))
+
+
+class Rows(TypedDict, total=False):
+    """Which rows and columns of a table are asked for; see `Index.to_duckdb`."""
+
+    after: TimeBound
+    before: TimeBound
+    columns: Sequence[str] | None
+    where: Where | None
+    time_column: str | None
+
+
+def require(library: str) -> None:
+    """Refuse what needs `library` where it is missing.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if find_spec(library) is None:
+        raise MissingExtra(f"this needs {library}; pip install {library}")
 
 
 def table_verbs(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from gigapi_metadata.index.arrow import as_table
-from gigapi_metadata.index.base import STREAM_SIZE, ConnectionT, Shell, TableShell, query_options
+from gigapi_metadata.index.base import (
+    STREAM_SIZE,
+    ConnectionT,
+    Rows,
+    Shell,
+    TableShell,
+    query_options,
+    require,
+)
+from gigapi_metadata.index.entries import Entries, index_html
 from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
 from gigapi_metadata.model import (
     DropPlan,
@@ -20,13 +29,18 @@ from gigapi_metadata.model import (
     QueuedPlan,
 )
 from gigapi_metadata.stores.base import QueueRef, Store, parts
+from gigapi_metadata.timerange import TimeBound
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    import pandas
+    import polars
     import pyarrow
 
     from gigapi_metadata.index.groups import ThreadCommitter
+    from gigapi_metadata.pruning import Explanation, Where
+    from gigapi_metadata.sql import Relation
 
 _starting = Lock()
 
@@ -105,14 +119,47 @@ class Index(TableShell, Shell[ConnectionT]):
         folder: str | None = None,
         iteration: int | None = None,
         layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+        explain: bool = False,
     ) -> list[IndexEntry]:
         """Every entry whose file overlaps the window and no other, once, by (min_time, path).
 
         Bounds are inclusive: int nanoseconds, or a datetime (local time when it has no zone).
         Keywords go before `options`. `folder` is a prefix of the path.
+
+        `where` is a condition on rows: SQL text, `("temp", ">", 30)` or a list of such tuples. It
+        leaves out files whose statistics prove that no row matches, so the rows of those that are
+        left still have to be filtered. `time_column` is the column that the catalog's times are of,
+        if it is another than `__timestamp`, or one whose statistics show it.
+
+        With `explain`, the answer is an Explanation, as of `explain`.
+
+        Raises:
+            InvalidCondition: `where` is none; the message says where it fails.
+            MissingExtra: `where` is SQL and DuckDB is not installed.
         """
         options = query_options(options, after, before, folder, iteration)
-        return self._run(self._verbs.query(options, layer))
+        if explain:
+            return self._run(self._verbs.explain(options, layer, where, time_column))
+        return Entries(self._run(self._verbs.query(options, layer, where, time_column)))
+
+    def explain(
+        self,
+        options: QueryOptions | None = None,
+        *,
+        after: datetime | int | None = None,
+        before: datetime | int | None = None,
+        folder: str | None = None,
+        iteration: int | None = None,
+        layer: str | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Explanation:
+        """What `query` does with every file of the table, and why: a list of the same entries, with
+        an account that `str` shows. Reads all entries of the table."""
+        options = query_options(options, after, before, folder, iteration)
+        return self._run(self._verbs.explain(options, layer, where, time_column))
 
     def iter_query(
         self,
@@ -158,11 +205,58 @@ class Index(TableShell, Shell[ConnectionT]):
 
     def get_all(self) -> list[IndexEntry]:
         """Every entry, by (min_time, path)."""
-        return self._run(self._verbs.query(QueryOptions(), None))
+        return Entries(self._run(self._verbs.query(QueryOptions(), None)))
 
     def paths(self) -> list[str]:
         """The folders that hold files, sorted."""
         return self._run(self._verbs.paths())
+
+    def to_duckdb(
+        self,
+        *,
+        after: TimeBound = None,
+        before: TimeBound = None,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Relation:
+        """The table's rows as a relation of DuckDB, which has not read them yet.
+
+        after, before: bounds of the rows' own times, as for `query`; rows without a time are left
+            out by them.
+        columns: only these, in this order.
+        where: only rows for which this is true; as for `query`.
+        time_column: which column the times are in, if it is none of the usual ones.
+
+        Files, row groups and rows are left out as early as it can be told. See `Catalog.sql` for
+        what happens when a worker replaces a file in the meantime.
+
+        Raises:
+            QueryFailed: there is no such column, the table is empty, or its time column unknown.
+            InvalidCondition: `where` is no condition.
+            StorageError: a file can't be read.
+            MissingExtra: a library is not installed.
+        """
+        from gigapi_metadata.sql.frames import Asked, read
+
+        return read(self, Asked(after, before, columns, where, time_column))
+
+    def to_arrow(self, **asked: Unpack[Rows]) -> pyarrow.Table:
+        """As `to_duckdb`, the rows read into a pyarrow table."""
+        found: pyarrow.Table = self.to_duckdb(**asked).to_arrow_table()
+        return found
+
+    def to_polars(self, **asked: Unpack[Rows]) -> polars.DataFrame:
+        """As `to_duckdb`, the rows read into a frame of Polars, which must be installed."""
+        require("polars")
+        found: polars.DataFrame = self.to_duckdb(**asked).pl()
+        return found
+
+    def to_pandas(self, **asked: Unpack[Rows]) -> pandas.DataFrame:
+        """As `to_duckdb`, the rows read into a frame of pandas, which must be installed."""
+        require("pandas")
+        found: pandas.DataFrame = self.to_duckdb(**asked).df()
+        return found
 
     def get_merge_plan(
         self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None
@@ -296,6 +390,9 @@ class Index(TableShell, Shell[ConnectionT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
+
+    def _repr_html_(self) -> str:
+        return index_html(self, len(self.paths()))
 
 
 class DBIndex(Shell[ConnectionT]):

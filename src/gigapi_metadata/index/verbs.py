@@ -7,10 +7,12 @@ here does I/O or knows which store it talks to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gigapi_metadata.errors import InvalidConfiguration, InvalidEntry, InvalidName, UnknownLayer
+from gigapi_metadata.index.querying import checked_query
 from gigapi_metadata.model import (
     DropPlan,
     IndexEntry,
@@ -32,8 +34,10 @@ from gigapi_metadata.stores.base import (
     Store,
     columns_of,
 )
-from gigapi_metadata.timerange import window
 from gigapi_metadata.validation import are_plain, check_entry
+
+if TYPE_CHECKING:
+    from gigapi_metadata.pruning import Explanation, Where
 
 _MAX_SECONDS = 10**10  # 317 years
 _NO_RULES = Rules((), ())
@@ -83,12 +87,27 @@ class TableVerbs:
             return entry
         return None
 
-    def query(self, options: QueryOptions, layer: str | None) -> Steps[list[IndexEntry]]:
+    def query(
+        self,
+        options: QueryOptions,
+        layer: str | None,
+        where: Where | None = None,
+        time_column: str | None = None,
+    ) -> Steps[list[IndexEntry]]:
         """See `Index.query`."""
-        selection = self._selection(options, layer)
-        if selection is None:
-            return []
-        return (yield from self.store.select(self.ref, selection))
+        query = checked_query(options, layer, where, time_column)
+        return (yield from query.select(self.store, self.ref))
+
+    def explain(
+        self,
+        options: QueryOptions,
+        layer: str | None,
+        where: Where | None,
+        time_column: str | None,
+    ) -> Steps[Explanation]:
+        """See `Index.query` with `explain`."""
+        query = checked_query(options, layer, where, time_column)
+        return (yield from query.explain(self.store, self.ref))
 
     def columns(self, options: QueryOptions, layer: str | None) -> Steps[Columns]:
         """See `Index.query_arrow`."""
@@ -106,24 +125,9 @@ class TableVerbs:
             yield from self.store.stream(self.ref, selection, size)
 
     def _selection(self, options: QueryOptions, layer: str | None) -> Selection | None:
-        """What is asked for. None: nothing can match.
-
-        Raises:
-            InvalidConfiguration: an option is not what it should be.
-        """
-        if type(options.iteration) is not int or options.iteration < 0:
-            raise InvalidConfiguration(
-                f"iteration must be a whole number, 0 for any, not {options.iteration!r}"
-            )
-        if not isinstance(options.folder, str):
-            raise InvalidConfiguration(f"folder must be a string, not {options.folder!r}")
-        try:
-            wanted = window(options.after, options.before)
-        except TypeError as fault:
-            raise InvalidConfiguration(str(fault)) from fault
-        if wanted.after > wanted.before:
-            return None
-        return Selection(wanted, options.folder, options.iteration, layer)
+        """What is asked for. None: nothing can match."""
+        selection = checked_query(options, layer, None, None).selection
+        return None if selection.window.after > selection.window.before else selection
 
     def paths(self) -> Steps[list[str]]:
         """See `Index.paths`."""

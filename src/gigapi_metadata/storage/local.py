@@ -11,13 +11,14 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import IO, NoReturn
 
 from gigapi_metadata.errors import FileExists, FileMissing, StorageError
-from gigapi_metadata.names import check_path
+from gigapi_metadata.names import check_path, dir_of
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX, FileInfo
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -59,6 +60,14 @@ class LocalStorage:
                 if copy.tell() != status.st_size:
                     raise StorageError(f"{self._shown(path)} changed while it was read")
             return _info(path, status)
+
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` up to `end`, all of them or an error."""
+        with self._errors(path), self._opened(path) as file:
+            data = os.pread(file, end - start, start)
+            if len(data) != end - start:
+                raise StorageError(f"{self._shown(path)} has {len(data)} of {end - start} bytes")
+            return data
 
     def put(self, path: str, source: Path) -> FileInfo:
         """See `Storage.put`."""
@@ -155,6 +164,22 @@ class LocalStorage:
         with self._errors(path), self._opened(path):
             return self.folder / path
 
+    def locate(self, paths: Sequence[str]) -> Iterator[str]:
+        """As `local` for many files, in their order, each folder opened once. The names are those
+        of the files themselves: where the root is a link, below what it leads to."""
+        base = os.path.join(os.path.realpath(self._root), *self._below)
+        for folder, group in groupby(paths, dir_of):
+            path = ""
+            names = list(group)
+            try:
+                with self._parent(names[0]) as (opened, _):
+                    for path in names:
+                        name = check_path(path).rpartition("/")[2]
+                        self._check_plain(path, name, opened)
+                        yield f"{base}/{path}"
+            except OSError as fault:
+                self._raise(path or f"{folder}/", fault)
+
     def draft(self, path: str) -> Path:
         """See `InPlace.draft`."""
         with self._errors(path), self._parent(path, create=True) as (_, name):
@@ -199,13 +224,16 @@ class LocalStorage:
         """The opened file, which is a plain one."""
         with self._parent(path) as (folder, name):
             # Looked at before opening: to open a pipe is to wait for its writer.
-            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise StorageError(f"{self._shown(path)} is a link, folder or device, not a file")
+            self._check_plain(path, name, folder)
             file = os.open(name, _READ, dir_fd=folder)
             try:
                 yield file
             finally:
                 os.close(file)
+
+    def _check_plain(self, path: str, name: str, folder: int) -> None:
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise StorageError(f"{self._shown(path)} is a link, folder or device, not a file")
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:

@@ -119,6 +119,18 @@ class S3Storage:
 
         return self._transfer(path, fetch)
 
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` up to `end`, all of them or an error."""
+        key = self._key(path)
+
+        def fetch(obs: Any, store: S3Store) -> bytes:
+            data = obs.get_range(store, key, start=start, end=end).to_bytes()
+            if len(data) != end - start:
+                raise OSError(f"{len(data)} bytes of {end - start} came")
+            return bytes(data)
+
+        return self._transfer(path, fetch)
+
     def put(self, path: str, source: Path) -> FileInfo:
         """See `Storage.put`."""
         key = self._key(path)
@@ -215,7 +227,7 @@ def _client(url: S3URL) -> S3Store:
         from obstore.store import S3Store
     except ImportError as fault:
         raise MissingExtra(
-            "files on S3 need obstore; pip install 'gigapi-metadata[worker]'"
+            "files on S3 need obstore; pip install 'gigapi-metadata[sql]', or [worker]"
         ) from fault
     config: S3Config = {
         "virtual_hosted_style_request": not url.path_style,

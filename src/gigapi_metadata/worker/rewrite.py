@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gigapi_metadata.errors import MergeFailed, MissingExtra
-from gigapi_metadata.parquet import TIME_COLUMNS
+from gigapi_metadata.model import TIME_COLUMNS
 from gigapi_metadata.worker.columns import (
     ARROW_SCHEMA,
     Layout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 import msgspec
@@ -56,6 +56,8 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
     )
     records: list[bytes] = []
     groups = _grouped(change.add)
+    # Only moves need it: their queue is one for all dirs.
+    order = {entry.path: at for at, entry in enumerate(change.add)} if rules.layers else {}
     job: Job = {
         "database": table.database,
         "table": table.table,
@@ -63,7 +65,7 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
         "cell_prefix": keys.cell(table, ""),
         "grace_s": rules.drop_grace_s,
         "groups": [
-            _group(declared, table, place, entries, rules, records)
+            _group(declared, table, place, entries, rules, records, order)
             for place, entries in groups.items()
         ],
         "removals": _removals(declared, table, change.remove),
@@ -161,6 +163,7 @@ def _group(
     entries: Sequence[IndexEntry],
     rules: Rules,
     records: list[bytes],
+    order: Mapping[str, int],
 ) -> Job:
     dir, layer, writer_id, iteration = place
     job: Job = {
@@ -182,6 +185,7 @@ def _group(
         name = keys.move_queue(table, layer, writer_id)
         job["queue"] = declared.index(keys.idle(name))
         job["items"] = [_move_item(entry, queue) for entry in entries]
+        job["positions"] = [order[entry.path] for entry in entries]
     return job
 
 
@@ -198,17 +202,16 @@ def _packed_plans(
 
 
 def _removals(declared: _Keys, table: TableRef, paths: Sequence[str]) -> list[Job]:
-    groups: dict[str, list[str]] = {}
-    for path in paths:
-        groups.setdefault(dir_of(path), []).append(path)
-    return [
-        {
-            "files": declared.index(keys.files(table, day_of(dir))),
-            "dir": dir,
-            "paths": group,
-        }
-        for dir, group in groups.items()
-    ]
+    groups: dict[str, Job] = {}
+    for position, path in enumerate(paths):
+        dir = dir_of(path)
+        group = groups.get(dir)
+        if group is None:
+            files = declared.index(keys.files(table, day_of(dir)))
+            group = groups[dir] = {"files": files, "dir": dir, "paths": [], "positions": []}
+        group["paths"].append(path)
+        group["positions"].append(position)
+    return list(groups.values())
 
 
 def _move_item(entry: IndexEntry, queue: MoveQueue) -> str:

@@ -19,8 +19,8 @@
 --                           ARGV[2] one group after the other
 --                           merge queue: max_size, timeout_s, sizes [...], ready (index), and `packed`: the files
 --                           as plans would hold them if none were waiting, [size, paths as JSON's inside, ...]
---                           move queue: items [...]
---   removals                [{files, dir, paths}]
+--                           move queue: items [...], positions [...]: where each stands among all entries
+--   removals                [{files, dir, paths, positions}]: where each path stands among all
 -- ARGV[2]  the records of the time index
 -- ARGV[3…] MessagePack [path, document, path, document, ...] of each group
 -- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
@@ -178,8 +178,9 @@ local function count_of(dir)
   return tonumber(text)
 end
 
-for position, group in ipairs(job.groups) do
-  group.entries = cmsgpack.unpack(ARGV[2 + position])
+local moves = {}
+for number, group in ipairs(job.groups) do
+  group.entries = cmsgpack.unpack(ARGV[2 + number])
   sort_out(group)
   -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
   group.noted = redis.call('HEXISTS', KEYS[10], group.place) == 1
@@ -192,18 +193,24 @@ for position, group in ipairs(job.groups) do
     group.items, group.last = merge_items(group)
   elseif group.items then
     redis.call('LLEN', KEYS[group.queue])
-    local items = {}
-    for at, planned in ipairs(group.planned or {}) do
-      items[at] = group.items[planned]
+    for at = 1, group.planned and #group.planned or #group.items do
+      local file = group.planned and group.planned[at] or at
+      moves[#moves + 1] = { position = group.positions[file], key = KEYS[group.queue], item = group.items[file] }
     end
-    group.items = group.planned and items or group.items
+    group.items = nil
   end
 end
+
+-- Queues that all dirs share are filled in the order of the batch.
+local function by_position(a, b)
+  return a.position < b.position
+end
+table.sort(moves, by_position)
 
 local drops = {}
 for _, removal in ipairs(job.removals) do
   local files, paths = KEYS[removal.files], {}
-  for _, path in ipairs(removal.paths) do
+  for at, path in ipairs(removal.paths) do
     local document = redis.call('HGET', files, path)
     if document then
       paths[#paths + 1] = path
@@ -212,7 +219,8 @@ for _, removal in ipairs(job.removals) do
         return { 'GONE', path }
       end
       local key = job.drop_prefix .. layer .. ':' .. writer .. ':idle'
-      drops[#drops + 1] = { key = key, place = layer .. ':' .. writer, field = layer .. ':' .. path, item = '{"id":"' .. draw_id() .. '"'
+      drops[#drops + 1] = { position = removal.positions[at], key = key, place = layer .. ':' .. writer,
+        field = layer .. ':' .. path, item = '{"id":"' .. draw_id() .. '"'
         .. string.format(',"time_s":%.0f', now + job.grace_s)
         .. ',"writer_id":' .. cjson.encode(writer) .. ',"database":' .. cjson.encode(job.database)
         .. ',"table":' .. cjson.encode(job.table) .. ',"layer":' .. cjson.encode(layer)
@@ -225,6 +233,7 @@ for _, removal in ipairs(job.removals) do
   count_of(removal.dir)
   index:look(removal.dir)
 end
+table.sort(drops, by_position)
 -- Whether a drop queue ends with what we put there: else a foreign removal is still to be noticed.
 local accounted = {}
 for _, drop in ipairs(drops) do
@@ -287,6 +296,10 @@ for _, group in ipairs(job.groups) do
       redis.call('ZADD', KEYS[group.ready], 'LT', group.due_s, group.dir)
     end
   end
+end
+
+for _, move in ipairs(moves) do
+  redis.call('RPUSH', move.key, move.item)
 end
 
 -- How many files a dir really has. GigAPI can have counted too few of them or too many.
