@@ -21,7 +21,7 @@ from redis.cluster import key_slot
 
 SERVICE = "lake"
 SLOTS = 16384
-NODE_TIMEOUT_MS = 1500
+NODE_TIMEOUT_MS = 1000
 DOWN_AFTER_MS = 500
 _BUS_OFFSET = 10000
 
@@ -106,6 +106,14 @@ class Cluster(Group):
     def id_of(self, server: RedisServer) -> str:
         with server.client() as client:
             return str(client.execute_command("CLUSTER MYID").decode())
+
+    def add_replica(self, master: RedisServer) -> None:
+        """One more replica of `master`."""
+        self._add_node()
+        with self.servers[0].client() as client:
+            client.execute_command("CLUSTER MEET", "127.0.0.1", self.servers[-1].port)
+        self._replicate(self.servers[-1], master)
+        wait_for(lambda: all(map(self._is_ready, self.servers)), "all know the new node")
 
     def _add_node(self, *args: str) -> None:
         for _ in range(100):

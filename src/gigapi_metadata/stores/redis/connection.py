@@ -20,12 +20,13 @@ import redis.asyncio
 from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
 from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
-from gigapi_metadata.stores.redis.durability import LOCAL, WAIT_S, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
-from gigapi_metadata.stores.redis.scripts import Call, Command, Request
+from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
 from gigapi_metadata.stores.redis.session import Session
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
 from gigapi_metadata.stores.redis.wire import aexchange, exchange, through_client
@@ -60,10 +61,10 @@ class _Connection:
         with _as_configuration(self.shown_url):
             options = topology.node_options(self._target.url, self._target.settings)
         self._options = options
-        if self.durability != LOCAL and float(options["socket_timeout"]) <= WAIT_S:
+        if self.durability != LOCAL and float(options["socket_timeout"]) <= asked_for.WAIT_S:
             raise InvalidConfiguration(
                 f"{self.shown_url}: with durability {self.durability} the socket_timeout must be "
-                f"above {WAIT_S:g} s, for which a server may wait until a write is safe"
+                f"above {asked_for.WAIT_S:g} s, for which a server may wait until a write is safe"
             )
 
     def _attempts(self, request: Request) -> Attempts:
@@ -93,11 +94,14 @@ class _Connection:
         return f"{type(self).__name__}({self.shown_url!r})"
 
 
-def _key_of(request: Request) -> str:
-    if isinstance(request, Call):
-        return request.keys[0]
-    assert isinstance(request, Command)
-    return str(request.args[1])
+def _key_to_find(request: Request) -> str | None:
+    """A key of a request whose node redis-py does not look up anew by itself after a failure: it is
+    sent to a node by us, or in a pipeline."""
+    if isinstance(request, Pipeline):
+        return str(request.commands[0][1])
+    if request.confirm is None:
+        return None
+    return request.keys[0] if isinstance(request, Call) else str(request.args[1])
 
 
 class RedisConnection(_Connection):
@@ -163,8 +167,11 @@ class RedisConnection(_Connection):
             client: Any = self.client
             if self.clustered:
                 request = self._guarded(request)
-                if request.confirm is not None:
-                    client = self._node_of(_key_of(request), attempts.again)
+                key = _key_to_find(request)
+                if key is not None and attempts.again:
+                    client.execute_command("EXISTS", key)  # follows a move, or a new master
+                if key is not None and request.confirm is not None:
+                    client = self._node_of(key)
             if untried := self._untried(request, client):
                 try:
                     client.execute_command(*untried[1].trial)
@@ -184,11 +191,9 @@ class RedisConnection(_Connection):
         finally:
             self._turns.release()
 
-    def _node_of(self, key: str, again: bool) -> redis.Redis:
+    def _node_of(self, key: str) -> redis.Redis:
         """A client of the node that has `key`: to write and to wait on one connection."""
         cluster: Any = self.client
-        if again:
-            cluster.exists(key)  # learns of a move, or of another master
         node = cluster.get_node_from_key(key)
         address = (node.host, node.port)
         with self._making:
@@ -266,8 +271,11 @@ class AsyncRedisConnection(_Connection):
             client: Any = self.client
             if self.clustered:
                 request = self._guarded(request)
-                if request.confirm is not None:
-                    client = await self._node_of(_key_of(request), attempts.again)
+                key = _key_to_find(request)
+                if key is not None and attempts.again:
+                    await client.execute_command("EXISTS", key)  # follows a move, or a new master
+                if key is not None and request.confirm is not None:
+                    client = await self._node_of(key)
             if untried := self._untried(request, client):
                 try:
                     await client.execute_command(*untried[1].trial)
@@ -290,10 +298,8 @@ class AsyncRedisConnection(_Connection):
         finally:
             self._turns.release()
 
-    async def _node_of(self, key: str, again: bool) -> redis.asyncio.Redis:
+    async def _node_of(self, key: str) -> redis.asyncio.Redis:
         cluster: Any = self.client
-        if again:
-            await cluster.exists(key)
         await cluster.initialize()
         node = cluster.get_node_from_key(key)
         address = (node.host, node.port)
