@@ -199,6 +199,9 @@ class Sentinels(Group):
 
         return self.at(wait_for(agreed, "the sentinels agree on a master"))
 
+    def client(self) -> redis.Redis:
+        return self.master().client()
+
     def flush(self) -> None:
         self.master().flush()
 

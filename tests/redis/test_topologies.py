@@ -18,7 +18,7 @@ from redis.cluster import key_slot
 
 import gigapi_metadata as gm
 from gigapi_metadata.copying import Writer, copy_table
-from gigapi_metadata.errors import InvalidConfiguration, InvalidName, OutcomeUnknown, Unavailable
+from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown, Unavailable
 from gigapi_metadata.stores.redis import keys
 from gigapi_metadata.stores.redis.attempts import FAILOVER_PAUSES_S
 
@@ -151,14 +151,17 @@ def test_a_tables_keys_have_one_hash_tag_and_tables_spread(redis_cluster: Cluste
     assert everything == []
 
 
-def test_names_with_braces_are_refused_where_they_would_split_a_table(
-    redis_cluster: Cluster,
-) -> None:
-    for name in ("{", "}", "a}b", "{a}"):
-        with pytest.raises(InvalidName, match="brace"):
-            gm.RedisIndex(redis_cluster.url, name, "t")
-        with pytest.raises(InvalidName, match="brace"):
-            gm.RedisIndex(redis_cluster.url, "db", name)
+def test_names_with_braces_do_not_split_a_table(redis_cluster: Cluster) -> None:
+    names = ["{", "}", "a}b", "{a}", "}{", "%7B", "50%"]
+    with gm.connect(redis_cluster.url) as catalog:
+        for name in names:
+            for database, table in ((name, "t"), ("db", name)):
+                index = catalog.table(database, table)
+                index.batch([entry(1, database=database, table=table)])
+                assert len(index.query(after=0)) == 1
+        assert catalog.databases() == sorted([*names, "db"])
+        assert catalog.tables("db") == sorted(names)
+        assert catalog.tables("}") == ["t"]
 
 
 def test_without_a_cluster_keys_are_gigapis_to_the_byte() -> None:

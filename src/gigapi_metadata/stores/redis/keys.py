@@ -9,7 +9,7 @@ have one hash tag, so they lie on one node and a script may use them together.
 
 from __future__ import annotations
 
-from typing import Self
+from urllib.parse import unquote
 
 from gigapi_metadata.errors import InvalidName
 from gigapi_metadata.stores.base import TableRef
@@ -20,33 +20,28 @@ _CATALOG_PREFIXES = ("files:", "folders:", "merge:", "move:", "drop:", OWN + ":"
 
 
 class ClusterTable(TableRef):
-    """A table of a cluster: its keys carry its hash tag.
-
-    Raises:
-        InvalidName: a name holds a brace, which would end the tag early.
-    """
+    """A table of a cluster: its keys carry its hash tag."""
 
     __slots__ = ()
 
-    def __new__(cls, database: str, table: str) -> Self:
-        for kind, name in (("database", database), ("table", table)):
-            if "{" in name or "}" in name:
-                raise InvalidName(
-                    f"{kind} name {name!r} holds a brace: on a Redis Cluster none may be in a name"
-                )
-        return super().__new__(cls, database, table)
+
+# What would end a tag early, and what stands for it; so `unquote` gives a name back.
+_ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
 def _place(table: TableRef) -> str:
     place = f"{table.database}:{table.table}"
-    return f"{{{place}}}" if type(table) is ClusterTable else place
+    return f"{{{place.translate(_ESCAPES)}}}" if type(table) is ClusterTable else place
 
 
 def tables_pattern(kind: str, ref: type[TableRef], database: str | None = None) -> str:
     """What SCAN is to match for all keys of a `kind` that are about tables, or those of one
     database."""
-    brace = "{" if ref is ClusterTable else ""
-    return f"{kind}:{brace}" + ("" if database is None else f"{glob_escape(database)}:") + "*"
+    clustered = ref is ClusterTable
+    head = f"{kind}:{{" if clustered else f"{kind}:"
+    if database is None:
+        return head + "*"
+    return head + glob_escape(database.translate(_ESCAPES) if clustered else database) + ":*"
 
 
 def table_of(key: str, ref: type[TableRef]) -> tuple[TableRef, str] | None:
@@ -58,9 +53,7 @@ def table_of(key: str, ref: type[TableRef]) -> tuple[TableRef, str] | None:
     if ref is ClusterTable:
         if not (database.startswith("{") and table.endswith("}")):
             return None
-        database, table = database[1:], table[:-1]
-        if set("{}") & set(database + table):
-            return None
+        database, table = unquote(database[1:]), unquote(table[:-1])
     return ref(database, table), rest
 
 
