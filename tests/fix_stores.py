@@ -215,7 +215,7 @@ class RedisBackend(Backend):
 
 
 class ClusterBackend(RedisBackend):
-    """A cluster. No key of the test's is in every slot, so scripts are given the time as a number."""
+    """A cluster. No key can be in every slot, so the scripts are given the time as a number."""
 
     kind = "cluster"
 
@@ -242,9 +242,9 @@ class ClusterBackend(RedisBackend):
         self.now_s += seconds
         for script, source in self._sources.items():
             assert SERVER_TIME in source
-            source = source.replace(SERVER_TIME, f"tonumber({self.now_s})")
-            self._patch.setattr(script, "source", source)
-            self._patch.setattr(script, "sha", hashlib.sha1(source.encode()).hexdigest())
+            timed = source.replace(SERVER_TIME, f"tonumber({self.now_s})")
+            self._patch.setattr(script, "source", timed)
+            self._patch.setattr(script, "sha", hashlib.sha1(timed.encode()).hexdigest())
 
     def end(self) -> None:
         super().end()

@@ -9,6 +9,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     MaxConnectionsError,
     NoScriptError,
@@ -67,6 +68,10 @@ class Attempts:
             return 0.0
         if isinstance(error, (AuthenticationError, AuthorizationError)):
             raise StoreError(f"{self._url} refuses the login: {error}") from error
+        if isinstance(error, (AskError, ClusterCrossSlotError)) and not self._failover:
+            raise StoreError(
+                f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
+            ) from error
         if isinstance(error, ResponseError) and not passes(error):
             raise _mapped(error, self._url) from error
         if not _never_sent(error):

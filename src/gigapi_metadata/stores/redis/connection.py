@@ -52,6 +52,8 @@ class _Connection:
         self.session = Session()
         self.clustered = self._target.topology.kind == "cluster"
         self._failover = self._target.topology.kind != "server"
+        self.first_url = self._target.url
+        """Of the first host alone, as of an ordinary server. It holds the password."""
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = not self.clustered and "protocol=3" not in self._target.url
         self._watch = Watch(self.shown_url)
