@@ -105,20 +105,9 @@ class RedisServer:
     def start(self) -> None:
         """Start the server on the same port and socket, and wait until it answers."""
         assert self._process is None, "it is running already"
-        binary, *extra = self._args
-        settings = {
-            "bind": "127.0.0.1",
-            "port": self.port,
-            "unixsocket": self.socket,
-            "dir": self.folder,
-            "save": "",
-            "appendonly": "no",
-            "daemonize": "no",
-        }
-        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", GUARDED, "sh", self.folder, binary, *flags, *extra],
+                ["/bin/sh", "-c", GUARDED, "sh", self.folder, *self.command()],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -130,8 +119,25 @@ class RedisServer:
             if code is not None or time.monotonic() > deadline:
                 self.kill()
                 fate = f"ended with code {code}" if code is not None else "does not answer"
-                raise RuntimeError(f"{self.id}: {binary} {fate}. Its log:\n{self.log.read_text()}")
+                raise RuntimeError(
+                    f"{self.id}: {self._args[0]} {fate}. Its log:\n{self.log.read_text()}"
+                )
             time.sleep(0.005)
+
+    def command(self) -> list[str]:
+        """The command line of the server."""
+        binary, *extra = self._args
+        settings = {
+            "bind": "127.0.0.1",
+            "port": self.port,
+            "unixsocket": self.socket,
+            "dir": self.folder,
+            "save": "",
+            "appendonly": "no",
+            "daemonize": "no",
+        }
+        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+        return [binary, *flags, *extra]
 
     def stop(self) -> None:
         """An orderly end (SIGTERM): clients see their connections closed, then refused."""

@@ -37,13 +37,15 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from fix_redis import GivenServer, RedisPool, RedisServer, redis_params
+from fix_redis import GivenServer, RedisPool, RedisServer, redis_params, sources
 from hypothesis import HealthCheck, settings
 
 import gigapi_metadata as gm
 from gigapi_metadata.stores.redis import scripts
 
 CLOCK_KEY = "test-clock"
+SERVER_TIME = "tonumber(redis.call('TIME')[1])"
+"""How lib.lua reads it."""
 START_S = 1_800_000_000
 SECOND = 1_000_000_000
 OpenIndex = Callable[..., Any]
@@ -151,7 +153,7 @@ class Backend:
 
     @property
     def is_redis(self) -> bool:
-        return self.kind == "redis"
+        return self.kind in ("redis", "cluster")
 
     def fresh(self) -> None:
         raise NotImplementedError
@@ -223,6 +225,43 @@ class RedisBackend(Backend):
     def end(self) -> None:
         self.close()
         self.client.close()
+
+
+class ClusterBackend(RedisBackend):
+    """A cluster. No key can be in every slot, so the scripts are given the time as a number."""
+
+    kind = "cluster"
+
+    def __init__(self, servers: Any, loop: asyncio.AbstractEventLoop | None) -> None:
+        super().__init__(servers, loop)
+        self._sources = {script: script.source for script in scripts.ALL}
+        self._patch = pytest.MonkeyPatch()
+
+    @property
+    def _url(self) -> str:
+        return str(self.server.url)
+
+    def index(self, database: str = "db", table: str = "t", *args: Any, **options: Any) -> Any:
+        made = gm.AsyncRedisIndex if self.loop else gm.RedisIndex
+        return self._keep(made(self._url, database, table, *args, **options))
+
+    def fresh(self) -> None:
+        self.close()
+        self.server.flush()
+        self.now_s = START_S
+        self.advance(0)
+
+    def advance(self, seconds: int) -> None:
+        self.now_s += seconds
+        for script, source in self._sources.items():
+            assert SERVER_TIME in source
+            timed = source.replace(SERVER_TIME, f"tonumber({self.now_s})")
+            self._patch.setattr(script, "source", timed)
+            self._patch.setattr(script, "sha", hashlib.sha1(timed.encode()).hexdigest())
+
+    def end(self) -> None:
+        super().end()
+        self._patch.undo()
 
 
 class SQLiteBackend(Backend):
@@ -334,11 +373,10 @@ def background_loop() -> Iterator[asyncio.AbstractEventLoop]:
 @contextmanager
 def scripts_with_test_clock() -> Iterator[None]:
     """The scripts read the Unix time from a key, when that is there."""
-    production = "tonumber(redis.call('TIME')[1])"
     with pytest.MonkeyPatch.context() as patch:
         for script in scripts.ALL:
             source = script.source.replace(
-                production, f"tonumber(redis.call('GET', '{CLOCK_KEY}') or redis.call('TIME')[1])"
+                SERVER_TIME, f"tonumber(redis.call('GET', '{CLOCK_KEY}') or redis.call('TIME')[1])"
             )
             assert source != script.source, "lib.lua reads the time in another way by now"
             patch.setattr(script, "source", source)
@@ -356,6 +394,14 @@ def backend_params() -> list[Any]:
         params += [
             pytest.param(("redis", kind.values[0], mode), id=f"{kind.id}-{mode}", marks=kind.marks)
             for kind in redis_params()[: None if mode == "sync" else 1]
+        ]
+    if any(source.binary for source in sources()):
+        # On one worker each, for a cluster takes seconds to start.
+        params += [
+            pytest.param(
+                ("cluster", None, mode), id=f"cluster-{mode}", marks=pytest.mark.xdist_group(mode)
+            )
+            for mode in ("sync", "async")
         ]
     return params
 
@@ -376,10 +422,12 @@ def backend(
     kind, source, mode = request.param
     loop = background_loop if mode == "async" else None
     with ExitStack() as stack:
-        made: RedisBackend | SQLiteBackend | JSONBackend
+        made: RedisBackend | ClusterBackend | SQLiteBackend | JSONBackend
         if kind == "redis":
             stack.enter_context(scripts_with_test_clock())
             made = RedisBackend(redis_pool.get(source), loop)
+        elif kind == "cluster":
+            made = ClusterBackend(request.getfixturevalue("redis_cluster"), loop)
         else:
             made = (SQLiteBackend if kind == "sqlite" else JSONBackend)(tmp_path, loop)
         stack.callback(made.end)

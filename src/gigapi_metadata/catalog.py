@@ -1,6 +1,8 @@
 """One door to every store: `connect` and `connect_async`.
 
-redis://host:6379/0    and rediss://, unix://, valkey://, valkeys://: a server, GigAPI's format
+redis://host:6379/0    and rediss://, unix://, valkey://, valkeys://: a server, GigAPI's format;
+                       redis+sentinel://host:port,host:port/service/0: the master behind sentinels;
+                       redis+cluster://host:port,host:port: a cluster
 sqlite:///lake.db      one file: a bare name lies in the working folder, any other path is
                        absolute; sqlite://./sub/lake.db is relative
 ./lake                 a folder of Parquet files: its catalog is ./lake/.gigapi/catalog.db
@@ -82,7 +84,7 @@ def parse(url: str | os.PathLike[str]) -> Target:
         return Target("json", _folder_of(text, unquote(rest)))
     raise InvalidConfiguration(
         f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
-        "sqlite:///, json:/// or the path of a folder"
+        "redis+sentinel://, redis+cluster://, sqlite:///, json:/// or the path of a folder"
     )
 
 
@@ -106,7 +108,7 @@ def check_url(url: str) -> None:
         InvalidConfiguration: as `connect`.
     """
     if parse(url).module == "redis":
-        from gigapi_metadata.stores.redis.connection import parse_url
+        from gigapi_metadata.stores.redis.url import parse_url
 
         parse_url(url)
 
@@ -139,18 +141,21 @@ class _Settings:
         rows: MergeRows | None,
         lease_s: int,
         drop_grace_s: int,
+        durability: str | None,
     ) -> None:
         self.root: str | None = None
         self.layers = list(check_layers(layers))
         self.merge_configurations = list(merge_configurations(rows))
         self._options = {"lease_s": lease_s, "drop_grace_s": drop_grace_s}
+        self._durability = durability
 
     def family(self, module: str, kind: str) -> Family:
         """The classes of a kind of store. Folders have to be known before the first table is."""
         family: Family = getattr(_load(module), kind)
-        if module == "json":
-            return family._replace(connection=partial(family.connection, layers=self.layers))
-        return family
+        options: dict[str, Any] = {} if module != "json" else {"layers": self.layers}
+        if self._durability is not None:
+            options |= _durable(module, self._durability)
+        return family._replace(connection=partial(family.connection, **options))
 
     def open(self, family: Family, connection: Any, database: str, table: str) -> Any:
         return family.table(
@@ -161,6 +166,19 @@ class _Settings:
             self.merge_configurations,
             **self._options,
         )
+
+
+def _durable(module: str, durability: str) -> dict[str, Any]:
+    """What the connection of a kind of store takes for it. JSON folders flush every write."""
+    if module == "redis":
+        return {"durability": durability}
+    if durability not in ("local", "fsynced"):
+        raise InvalidConfiguration(
+            f"durability must be local or fsynced where the catalog is files, not {durability!r}"
+        )
+    if module == "sqlite":
+        return {"synchronous": "FULL" if durability == "fsynced" else "NORMAL"}
+    return {}
 
 
 class Catalog:
@@ -328,18 +346,23 @@ def connect(
     *,
     lease_s: int = DEFAULT_LEASE_S,
     drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+    durability: str | None = None,
 ) -> Catalog:
     """The catalog at `url`. Connects when first used; a SQLite file is made by the first write.
 
     Without a URL, it is what the environment says, and so are the layers and merge configurations
     that are not passed (see `config.load`). With one, only what is passed counts.
 
+    durability: what a write has survived by the time it is acknowledged (docs/stores.md): "local",
+    "fsynced", or on Redis "replicated:N". Without it, as the URL says (`?durability=fsynced`), or
+    "local"; JSON folders are always "fsynced".
+
     Raises:
         InvalidConfiguration: the URL, the layers or the merge configurations can't be used, or
             there is no URL in the environment either. It names the variable that is wrong.
     """
     place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = _Settings(tiers, rows, lease_s, drop_grace_s)
+    settings = _Settings(tiers, rows, lease_s, drop_grace_s, durability)
     with _naming(source):
         module, address = parse(place)
         settings.root = data_root(Target(module, address))
@@ -353,10 +376,11 @@ def connect_async(
     *,
     lease_s: int = DEFAULT_LEASE_S,
     drop_grace_s: int = DEFAULT_DROP_GRACE_S,
+    durability: str | None = None,
 ) -> AsyncCatalog:
     """As `connect`, for asyncio; not a coroutine itself."""
     place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = _Settings(tiers, rows, lease_s, drop_grace_s)
+    settings = _Settings(tiers, rows, lease_s, drop_grace_s, durability)
     with _naming(source):
         module, address = parse(place)
         settings.root = data_root(Target(module, address))

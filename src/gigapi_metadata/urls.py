@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
+_SERVERS = ("redis", "rediss", "valkey", "valkeys")
+REDIS_SCHEMES = (
+    *_SERVERS,
+    "unix",
+    *[f"{name}+{kind}" for kind in ("sentinel", "cluster") for name in _SERVERS],
+)
 """What the URL of a Redis or Valkey server begins with."""
 
 HIDDEN = "***"

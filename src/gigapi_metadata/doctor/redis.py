@@ -37,6 +37,14 @@ class Growth(msgspec.Struct, frozen=True):
     complete: bool = True
 
 
+class ClusterFacts(msgspec.Struct, frozen=True):
+    """A cluster as one node sees it. alone: masters without a replica."""
+
+    state: str
+    masters: int
+    alone: int
+
+
 class RedisFacts(msgspec.Struct, frozen=True):
     """What was read. None: it could not be; `refused` then says why, by the name of what was asked.
 
@@ -57,6 +65,7 @@ class RedisFacts(msgspec.Struct, frozen=True):
     local: bool = True
     encrypted: bool = False
     password: bool = False
+    cluster: ClusterFacts | None = None
 
     def number(self, name: str) -> int:
         """A number from INFO; 0 where the server has none."""
@@ -103,6 +112,19 @@ def _mode(facts: RedisFacts) -> Iterator[Finding]:
         yield error("mode", "this is a Sentinel, not a server with data", "name the server itself")
     elif facts.number("cluster_enabled"):
         yield note("mode", "the server is a node of a cluster: the other nodes are not looked at")
+    if facts.cluster is None:
+        return
+    if facts.cluster.state != "ok":
+        yield error("cluster", "not all slots are served", "redis-cli --cluster check HOST:PORT")
+    if facts.cluster.alone:
+        yield warning(
+            "cluster",
+            f"{facts.cluster.alone} of {facts.cluster.masters} masters have no replica: the tables "
+            "of one that is lost are",
+            "redis-cli --cluster add-node HOST:PORT HOST:PORT --cluster-slave",
+        )
+    elif facts.cluster.state == "ok":
+        yield ok("cluster", f"{facts.cluster.masters} masters, each with a replica")
 
 
 def _role(facts: RedisFacts) -> Iterator[Finding]:

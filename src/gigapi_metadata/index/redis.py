@@ -10,6 +10,7 @@ from gigapi_metadata.index.sync import DBIndex, Index, KVStore
 from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
+from gigapi_metadata.stores.redis.durability import Durability
 from gigapi_metadata.stores.redis.reading import mend
 from gigapi_metadata.stores.redis.store import RedisStore
 
@@ -26,10 +27,15 @@ def _async_connection(url: str | AsyncRedisConnection) -> tuple[AsyncRedisConnec
 
 
 def _store(
-    connection: RedisConnection | AsyncRedisConnection, shared: bool | None = None
+    connection: RedisConnection | AsyncRedisConnection,
+    shared: bool | None = None,
+    durability: str | None = None,
 ) -> RedisStore:
     return RedisStore(
-        connection.session, shared=connection.shared if shared is None else bool(shared)
+        connection.session,
+        shared=connection.shared if shared is None else bool(shared),
+        clustered=connection.clustered,
+        durability=connection.durability if durability is None else Durability.parse(durability),
     )
 
 
@@ -37,13 +43,17 @@ class RedisIndex(Index[RedisConnection]):
     """A table of the catalog on a Redis or Valkey server, in GigAPI's format.
 
     url: redis://, rediss:// (certificates are verified), unix://, valkey:// or valkeys://, with
-        user, password and database number as usual; or a RedisConnection to share.
+        user, password and database number as usual; redis+sentinel://host:port,host:port/service/0
+        or redis+cluster://host:port,host:port; or a RedisConnection to share.
     layers: the table's storage tiers, hottest first; without, "" is the only one.
     merge_configurations: rows of (timeout_sec, max_size, iteration); [] plans no merges.
     lease_s: for how many seconds plans are handed out.
     drop_grace_s: how many seconds a removed file stays for readers that have listed it.
     shared: others than this package write to the table all the time, so that queries do without
         the time index (docs/time-index.md); None: as the URL says (`?shared=1`).
+    durability: what a batch or a completion survives once it is acknowledged: "local",
+        "replicated:N" or "fsynced" (docs/redis-topologies.md); None: as the URL says
+        (`?durability=fsynced`).
     """
 
     def __init__(
@@ -57,9 +67,10 @@ class RedisIndex(Index[RedisConnection]):
         lease_s: int = DEFAULT_LEASE_S,
         drop_grace_s: int = DEFAULT_DROP_GRACE_S,
         shared: bool | None = None,
+        durability: str | None = None,
     ) -> None:
         connection, owned = _connection(url)
-        store = _store(connection, shared)
+        store = _store(connection, shared, durability)
         verbs = table_verbs(
             store, database, table, layers, merge_configurations, lease_s, drop_grace_s
         )
@@ -86,9 +97,10 @@ class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
         lease_s: int = DEFAULT_LEASE_S,
         drop_grace_s: int = DEFAULT_DROP_GRACE_S,
         shared: bool | None = None,
+        durability: str | None = None,
     ) -> None:
         connection, owned = _async_connection(url)
-        store = _store(connection, shared)
+        store = _store(connection, shared, durability)
         verbs = table_verbs(
             store, database, table, layers, merge_configurations, lease_s, drop_grace_s
         )

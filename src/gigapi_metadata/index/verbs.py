@@ -32,7 +32,6 @@ from gigapi_metadata.stores.base import (
     Selection,
     Steps,
     Store,
-    TableRef,
     columns_of,
 )
 from gigapi_metadata.validation import are_plain, check_entry
@@ -48,7 +47,7 @@ class TableVerbs:
     """The verbs of one table. `rules` is read at the start of each verb, so it may be replaced."""
 
     def __init__(self, store: Store, database: str, table: str, rules: Rules) -> None:
-        self.ref = TableRef(check_name("database", database), check_name("table", table))
+        self.ref = store.ref(check_name("database", database), check_name("table", table))
         self.store = store
         self.rules = rules
 
@@ -341,7 +340,7 @@ class CatalogVerbs:
 
     def paths(self, database: str, table: str) -> Steps[list[str]]:
         """See `DBIndex.paths`."""
-        ref = TableRef(check_name("database", database), check_name("table", table))
+        ref = self.store.ref(check_name("database", database), check_name("table", table))
         return (yield from self.store.folders(ref))
 
 

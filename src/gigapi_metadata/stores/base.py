@@ -224,6 +224,9 @@ def one_by_one(lease_one: Callable[[], Steps[Plan | None]], limit: int) -> Steps
 class Store(Protocol):
     """What every store answers. Each verb is atomic and durable as far as the store promises."""
 
+    ref: type[TableRef]
+    """What a table is named by: TableRef(database, table)."""
+
     def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse a legal path that this store's other readers can't live with (InvalidName)."""
 

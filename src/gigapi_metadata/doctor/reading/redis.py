@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gigapi_metadata.doctor.redis import Growth, RedisFacts
+from gigapi_metadata.doctor.redis import ClusterFacts, Growth, RedisFacts
 from gigapi_metadata.errors import StoreError, Unavailable
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
@@ -25,7 +25,7 @@ SCAN_S = 2.0
 SCAN_COUNT = 1000
 SAMPLES = 64
 _DAY_S = 86_400
-_NOWHERE = TableRef("gigapi-doctor", "probe")
+_NOWHERE = ("gigapi-doctor", "probe")
 
 
 class Reader:
@@ -52,19 +52,29 @@ class Reader:
 
 
 def read(connection: RedisConnection, url: str) -> RedisFacts:
-    """All facts. Takes some 30 round trips and up to SCAN_S seconds.
+    """All facts; of a cluster, those of the node that its URL names first. Takes some 30 round
+    trips and up to SCAN_S seconds.
 
     Raises:
         Unavailable: the server can't be reached.
     """
-    reader = Reader(connection)
+    if not connection.clustered:
+        return _read(Reader(connection), url, _script(Reader(connection), TableRef(*_NOWHERE)))
+    script = _script(Reader(connection), keys.ClusterTable(*_NOWHERE))
+    with RedisConnection(connection.first_url) as node:
+        reader = Reader(node)
+        facts = _read(reader, url, script)
+        return msgspec.structs.replace(facts, cluster=_cluster(reader))
+
+
+def _read(reader: Reader, url: str, script: str) -> RedisFacts:
     info = reader.ask("INFO", Command(("INFO",))) or {}
     skew_s, within_s = _skew(reader)
-    scheme = url.partition("://")[0].lower()
+    scheme = url.partition("://")[0].lower().partition("+")[0]
     return RedisFacts(
         info={name: _text(value) for name, value in info.items()},
         config=_config(reader),
-        script=_script(reader),
+        script=script,
         pings_ms=_pings(reader),
         skew_s=skew_s,
         skew_within_s=within_s,
@@ -97,10 +107,25 @@ def _decoded(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _script(reader: Reader) -> str:
+def _cluster(reader: Reader) -> ClusterFacts | None:
+    state = reader.ask("CLUSTER INFO", Command(("CLUSTER INFO",)))
+    nodes = reader.ask("CLUSTER NODES", Command(("CLUSTER NODES",)))
+    if state is None or nodes is None:
+        return None
+    living = [node for node in nodes.values() if "fail" not in node["flags"].split(",")]
+    masters = [node["node_id"] for node in living if "master" in node["flags"] and node["slots"]]
+    followed = {node["master_id"] for node in living}
+    return ClusterFacts(
+        state=_text(state["cluster_state"]),
+        masters=len(masters),
+        alone=sum(name not in followed for name in masters),
+    )
+
+
+def _script(reader: Reader, nowhere: TableRef) -> str:
     """Calls the script that every reader needs, on a key that is not there."""
     job = {"after": 0.0, "before": 0.0, "folder": "", "suffix": ""}
-    request = Call(FILTER, [keys.files(_NOWHERE, "date=1970-01-01")], msgspec.msgpack.encode(job))
+    request = Call(FILTER, [keys.files(nowhere, "date=1970-01-01")], msgspec.msgpack.encode(job))
     return "" if reader.ask("scripts", request) is not None else reader.refused.pop("scripts")
 
 

@@ -40,6 +40,8 @@ class JSONStore(JSONRepairs):
     values_file: where keys and values are kept; beside the databases when None.
     """
 
+    ref = TableRef
+
     def __init__(
         self,
         places: Places,

@@ -1,4 +1,4 @@
-"""Getting a request to the server and its answer back: URLs, retries, errors.
+"""Getting a request to the server and its answer back.
 
 `RedisConnection` and `AsyncRedisConnection` differ by one await. What to do after a failure is
 decided in one place, `Attempts`, without I/O.
@@ -7,251 +7,30 @@ decided in one place, `Attempts`, without I/O.
 from __future__ import annotations
 
 import asyncio
-import random
-import re
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cached_property
+from typing import Any, Self
 
+import msgspec
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    MaxConnectionsError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.retry import Retry
+from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 
-from gigapi_metadata.errors import (
-    CorruptState,
-    InvalidConfiguration,
-    MetadataError,
-    OutcomeUnknown,
-    StoreError,
-    Unavailable,
-)
-from gigapi_metadata.stores.redis import scripts
+from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis import durability as asked_for
+from gigapi_metadata.stores.redis import scripts, topology
+from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
+from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.health import INFO, Watch
-from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.keys import never
+from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
 from gigapi_metadata.stores.redis.session import Session
-from gigapi_metadata.stores.redis.wire import (
-    aexchange,
-    exchange,
-    keeps_cancellations,
-    through_client,
-)
-from gigapi_metadata.urls import has_bad_port, hide
-
-CONNECT_TIMEOUT_S = 5.0
-SOCKET_TIMEOUT_S = 15.0
-MAX_CONNECTIONS = 64
-POOL_TIMEOUT_S = 60.0
-"""How long a call waits for one of them."""
-
-RETRY_PAUSES_S = (0.02, 0.1, 0.4)
-"""Before each further attempt, shortened at random so that clients do not come back in step."""
-
-_SCHEMES = {
-    "redis": "redis",
-    "rediss": "rediss",
-    "unix": "unix",
-    "valkey": "redis",
-    "valkeys": "rediss",
-}
-_OPTIONS = {
-    "db",
-    "password",
-    "username",
-    "socket_timeout",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "max_connections",
-    "health_check_interval",
-    "client_name",
-    "protocol",
-    "ssl_ca_certs",
-    "ssl_ca_path",
-    "ssl_cert_reqs",
-    "ssl_certfile",
-    "ssl_check_hostname",
-    "ssl_keyfile",
-    "shared",
-}
-_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
-
-
-class Target(NamedTuple):
-    """What a URL asks for: the URL and the settings to hand to redis-py, and whether others write
-    to the catalog all the time (`?shared=1`)."""
-
-    url: str
-    settings: dict[str, Any]
-    shared: bool
-
-
-def parse_url(url: str) -> Target:
-    """What `url` asks for.
-
-    Raises:
-        InvalidConfiguration: another scheme, a database that is no number, an unknown option.
-    """
-    if not isinstance(url, str):
-        raise InvalidConfiguration(f"a Redis URL is text, not {type(url).__name__}")
-    shown = hide(url)
-    try:
-        url.encode()
-    except UnicodeEncodeError:
-        raise InvalidConfiguration(f"{shown!a}: the URL is not valid Unicode text") from None
-    if has_bad_port(url) or "@" in _after_host(url):
-        # What follows may be a part of the password: none of it is shown.
-        raise InvalidConfiguration(
-            f"{shown}: the port is no number; a password is percent-encoded (/ as %2F, @ as %40)"
-        )
-    try:
-        parts = urlsplit(url)
-        scheme = _SCHEMES[url.partition(":")[0].lower()]
-        options = dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        )
-        _ = parts.port
-    except (KeyError, AttributeError):
-        raise InvalidConfiguration(
-            f"{shown}: a Redis URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}"
-        ) from None
-    except ValueError:
-        # Their messages quote the URL.
-        raise InvalidConfiguration(
-            f"{shown}: the URL can't be read; its form is "
-            "redis://user:password@host:port/database?option=value"
-        ) from None
-    unknown = sorted(set(options) - _OPTIONS)
-    if unknown:
-        raise InvalidConfiguration(
-            f"{shown}: unknown option {unknown[0]!r}; known are {', '.join(sorted(_OPTIONS))}"
-        )
-    database = options.get("db", "" if scheme == "unix" else unquote(parts.path).strip("/"))
-    if database and not (database.isdecimal() and database.isascii()):
-        raise InvalidConfiguration(f"{shown}: the database must be a number, not {database!r}")
-    _check_options(shown, scheme, options)
-    settings: dict[str, Any] = {
-        "socket_timeout": SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "protocol": 2,
-        # Beyond so many calls at once, the others wait for a connection.
-        "max_connections": MAX_CONNECTIONS,
-        "timeout": POOL_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-        "client_name": "gigapi-metadata",
-    }
-    if scheme == "rediss":
-        # redis-py verifies certificates by default; it can't be left out by accident.
-        checks = options.get("ssl_cert_reqs", "required")
-        if checks not in ("none", "optional", "required"):
-            raise InvalidConfiguration(
-                f"{shown}: ssl_cert_reqs must be required, optional or none, not {checks!r}"
-            )
-        settings["ssl_cert_reqs"] = checks
-        if checks == "none":
-            settings["ssl_check_hostname"] = False
-    place, _, query = url.partition("?")
-    kept = [part for part in query.split("&") if part and not part.startswith("shared=")]
-    target = scheme + place[len(parts.scheme) :] + ("?" + "&".join(kept) if kept else "")
-    return Target(target, settings, _FLAGS[options.get("shared", "").lower()])
-
-
-def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
-    """Refuse values that redis-py takes and then does not work with."""
-    for name in ("socket_timeout", "socket_connect_timeout", "max_connections"):
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", options.get(name, "1")) or (
-            float(options.get(name, "1")) <= 0
-        ):
-            raise InvalidConfiguration(f"{shown}: {name} must be a number above 0")
-    if options.get("shared", "").lower() not in _FLAGS:
-        raise InvalidConfiguration(f"{shown}: shared must be 1 or 0")
-    if options.get("protocol", "2") not in ("2", "3"):
-        raise InvalidConfiguration(f"{shown}: protocol must be 2 or 3")
-    if scheme != "rediss" and any(name.startswith("ssl_") for name in options):
-        raise InvalidConfiguration(f"{shown}: ssl_ options are for rediss:// and valkeys://")
-
-
-def _after_host(url: str) -> str:
-    place = url.partition("://")[2].partition("?")[0]
-    return "" if url.startswith("unix:") else place.partition("/")[2]
-
-
-class Attempts:
-    """What to do when sending a request has failed. Decides, does no I/O.
-
-    A request that may have reached the server is sent again all the same: reads change nothing, and
-    a write carries a receipt. When the attempts are used up, the error tells the two cases apart.
-    """
-
-    def __init__(self, request: Request, shown_url: str) -> None:
-        self._request = request
-        self._url = shown_url
-        self._pauses = iter(RETRY_PAUSES_S)
-        self.unknown_script = False
-        self._maybe_done = False
-
-    def failed(self, error: Exception) -> float:
-        """Seconds to wait before the next attempt.
-
-        Raises:
-            MetadataError: there is no next attempt.
-        """
-        if isinstance(error, NoScriptError) and not self.unknown_script:
-            self.unknown_script = True
-            return 0.0
-        if isinstance(error, (AuthenticationError, AuthorizationError)):
-            raise StoreError(f"{self._url} refuses the login: {error}") from error
-        if isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError):
-            raise _mapped(error, self._url) from error
-        if not _never_sent(error):
-            self._maybe_done = True
-        if "Timeout connecting" in str(error):
-            # Nobody is there, or somebody who does not speak (TLS, or no TLS): it would not help.
-            raise self._given_up(error) from error
-        try:
-            longest = next(self._pauses)
-        except StopIteration:
-            raise self._given_up(error) from error
-        return longest * random.uniform(0.5, 1.0)
-
-    def _given_up(self, error: Exception) -> MetadataError:
-        if self._maybe_done and self._request.writes:
-            return OutcomeUnknown(
-                f"{self._url} did not answer ({error}): the write may have happened. "
-                "Repeating the same call is safe."
-            )
-        return Unavailable(f"{self._url} can't be reached: {error}")
-
-
-def _never_sent(error: Exception) -> bool:
-    # redis-py raises the same class for a connection that was never made and for one that broke;
-    # only the message of the former says "connecting to".
-    return isinstance(error, (BusyLoadingError, MaxConnectionsError, ReadOnlyError)) or (
-        "connecting to" in str(error) or "No connection available" in str(error)
-    )
-
-
-def _mapped(error: ResponseError, url: str) -> MetadataError:
-    text = str(error)
-    if "CORRUPT " in text:
-        return CorruptState(
-            text[text.index("CORRUPT ") + len("CORRUPT ") :].partition(" script:")[0]
-        )
-    if "WRONGTYPE" in text:
-        return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
-    return StoreError(f"{url} refused a request: {text}")
+from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
+from gigapi_metadata.stores.redis.wire import aexchange, exchange, through_client
+from gigapi_metadata.urls import hide
 
 
 @contextmanager
@@ -266,51 +45,164 @@ def _as_configuration(shown: str) -> Iterator[None]:
 class _Connection:
     """What the sync and the async connection share: the URL, and what a client remembers."""
 
-    def __init__(self, url: str) -> None:
-        self._target, self._settings, self.shared = parse_url(url)
+    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
+        self._target = parse_url(url)
+        self.shared = self._target.shared
         self.shown_url = hide(url)
         self.session = Session()
+        self.clustered = self._target.topology.kind == "cluster"
+        self._failover = self._target.topology.kind != "server"
+        self.first_url = self._target.url
+        """Of the first host alone, as of an ordinary server. It holds the password."""
         # A RESP3 connection may be told other things between an answer and the next.
-        self.direct = "protocol=3" not in self._target
+        self.direct = not self.clustered and "protocol=3" not in self._target.url
         self._watch = Watch(self.shown_url)
+        self._tried: set[tuple[int, Durability]] = set()
+        asked = self._target.durability if durability is None else durability
+        self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
+        with _as_configuration(self.shown_url):
+            options = topology.node_options(self._target.url, self._target.settings)
+        self._options = options
+        if self.durability != LOCAL and float(options["socket_timeout"]) <= asked_for.WAIT_S:
+            raise InvalidConfiguration(
+                f"{self.shown_url}: with durability {self.durability} the socket_timeout must be "
+                f"above {asked_for.WAIT_S:g} s, for which a server may wait until a write is safe"
+            )
+
+    def _attempts(self, request: Request) -> Attempts:
+        return Attempts(request, self.shown_url, failover=self._failover)
+
+    def _guarded(self, request: Request) -> Request:
+        """A script call as a cluster is sent it. While a table moves from one node to another, its
+        keys lie on both; with a key that is on neither, the cluster says "try again" to a call,
+        instead of running it on half of the table."""
+        if not isinstance(request, Call):
+            return request
+        return msgspec.structs.replace(request, keys=[*request.keys, never(request.keys[0])])
+
+    def _untried(self, request: Request, client: Any) -> tuple[int, Durability] | None:
+        if request.confirm is None or (id(client), request.confirm.durability) in self._tried:
+            return None
+        return (id(client), request.confirm.durability)
+
+    def _cannot_confirm(self, durability: Durability, error: ResponseError) -> Exception:
+        if "replica instances" in str(error) or "slave instances" in str(error) or passes(error):
+            return ReadOnlyError(str(error))  # it was the master a moment ago
+        return InvalidConfiguration(
+            f"{self.shown_url}: durability {durability} {durability.remedy}: {error}"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
 
+def _key_to_find(request: Request) -> str | None:
+    """A key of a request whose node redis-py does not look up anew by itself after a failure: it is
+    sent to a node by us, or in a pipeline."""
+    if isinstance(request, Pipeline):
+        return str(request.commands[0][1])
+    if request.confirm is None:
+        return None
+    return request.keys[0] if isinstance(request, Call) else str(request.args[1])
+
+
 class RedisConnection(_Connection):
-    """A pool of connections to one server. `client` is redis-py's own client on that pool.
+    """A pool of connections to one server, to the master behind sentinels, or to a cluster.
 
     Threads may share it. Connections are made when they are needed, so making one can't fail for
     want of a server; `load_scripts` asks for one.
+
+    durability: "local", "replicated:N" or "fsynced" (docs/stores.md); None: as the URL says.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        with _as_configuration(self.shown_url):
-            pool = redis.BlockingConnectionPool.from_url(self._target, **self._settings)
-        self.client: redis.Redis = redis.Redis.from_pool(pool)
+    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
+        super().__init__(url, durability)
+        self._made: Any = None
+        self._making = threading.Lock()
+        self._nodes: dict[tuple[str, int], redis.Redis] = {}
+        # Their clients refuse a call when all connections are busy; it is to wait.
+        self._turns = threading.BoundedSemaphore(int(self._options["max_connections"]))
+        if not self.clustered:
+            _ = self.client
+
+    @cached_property
+    def client(self) -> redis.Redis:
+        """redis-py's own client; of a cluster, its RedisCluster, which asks the nodes for their
+        slots when it is made: at first use."""
+        with self._making:
+            if self._made is None:
+                target = self._target
+                with _as_configuration(self.shown_url):
+                    self._made = topology.blocking(
+                        target.topology, target.url, target.settings, target.sentinels
+                    )
+        client: redis.Redis = self._made
+        return client
 
     def perform(self, request: Request) -> Any:
         """The answer to `request`; retried where that is safe."""
-        attempts = Attempts(request, self.shown_url)
+        attempts = self._attempts(request)
         while True:
             try:
-                answer = exchange(
-                    self.client,
-                    request,
-                    unknown_script=attempts.unknown_script,
-                    direct=self.direct,
-                )
+                answer = self._exchange(request, attempts)
                 break
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 pause = attempts.failed(error)
+            except Unconfirmed as fault:
+                raise unconfirmed(fault, request, self.shown_url) from None
             time.sleep(pause)
         if request.writes and self._watch.due:
             self._watch.begin()
-            with suppress(RedisError, OSError):  # may be forbidden
+            with suppress(*FAILURES):  # may be forbidden
                 self._watch.say(through_client(self.client, INFO))
         return answer
+
+    def _exchange(self, request: Request, attempts: Attempts) -> Any:
+        if not self._failover and request.confirm is None:
+            return exchange(
+                self.client,
+                request,
+                unknown_script=attempts.unknown_script,
+                direct=self.direct,
+            )
+        with self._turn():
+            client: Any = self.client
+            if self.clustered:
+                request = self._guarded(request)
+                key = _key_to_find(request)
+                if key is not None and attempts.again:
+                    client.execute_command("EXISTS", key)  # follows a move, or a new master
+                if key is not None and request.confirm is not None:
+                    client = self._node_of(key)
+            if untried := self._untried(request, client):
+                try:
+                    client.execute_command(*untried[1].trial)
+                except ResponseError as error:
+                    raise self._cannot_confirm(untried[1], error) from error
+                self._tried.add(untried)
+            return exchange(
+                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=POOL_TIMEOUT_S):
+            raise MaxConnectionsError("No connection available.")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _node_of(self, key: str) -> redis.Redis:
+        """A client of the node that has `key`: to write and to wait on one connection."""
+        cluster: Any = self.client
+        node = cluster.get_node_from_key(key)
+        address = (node.host, node.port)
+        with self._making:
+            if address not in self._nodes:
+                host, port = address
+                self._nodes[address] = redis.Redis(host=host, port=port, **self._options)
+        return self._nodes[address]
 
     def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
@@ -319,7 +211,11 @@ class RedisConnection(_Connection):
 
     def close(self) -> None:
         """Close all connections. May be called again."""
-        self.client.close()
+        if self._made is None:
+            return
+        self._made.close()
+        for client in [*self._nodes.values(), *_sentinels_of(self._made)]:
+            client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -328,37 +224,92 @@ class RedisConnection(_Connection):
         self.close()
 
 
+def _sentinels_of(client: Any) -> list[Any]:
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [] if manager is None else list(manager.sentinels)
+
+
 class AsyncRedisConnection(_Connection):
     """As RedisConnection, for one event loop."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
+    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
+        super().__init__(url, durability)
+        target = self._target
+        self._nodes: dict[tuple[str, int], redis.asyncio.Redis] = {}
+        self._turns = asyncio.BoundedSemaphore(int(self._options["max_connections"]))
         with _as_configuration(self.shown_url):
-            pool = redis.asyncio.BlockingConnectionPool.from_url(self._target, **settings)
-        pool.connection_class = keeps_cancellations(pool.connection_class)
-        self.client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
+            client = topology.awaitable(
+                target.topology, target.url, target.settings, target.sentinels
+            )
+        self.client: redis.asyncio.Redis = client
 
     async def perform(self, request: Request) -> Any:
         """The answer to `request`; retried where that is safe."""
-        attempts = Attempts(request, self.shown_url)
+        attempts = self._attempts(request)
         while True:
             try:
-                answer = await aexchange(
-                    self.client,
-                    request,
-                    unknown_script=attempts.unknown_script,
-                    direct=self.direct,
-                )
+                answer = await self._exchange(request, attempts)
                 break
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 pause = attempts.failed(error)
+            except Unconfirmed as fault:
+                raise unconfirmed(fault, request, self.shown_url) from None
             await asyncio.sleep(pause)
         if request.writes and self._watch.due:
             self._watch.begin()
-            with suppress(RedisError, OSError):  # may be forbidden
+            with suppress(*FAILURES):  # may be forbidden
                 self._watch.say(await through_client(self.client, INFO))
         return answer
+
+    async def _exchange(self, request: Request, attempts: Attempts) -> Any:
+        if not self._failover and request.confirm is None:
+            return await aexchange(
+                self.client,
+                request,
+                unknown_script=attempts.unknown_script,
+                direct=self.direct,
+            )
+        async with self._turn():
+            client: Any = self.client
+            if self.clustered:
+                request = self._guarded(request)
+                key = _key_to_find(request)
+                if key is not None and attempts.again:
+                    await client.execute_command("EXISTS", key)  # follows a move, or a new master
+                if key is not None and request.confirm is not None:
+                    client = await self._node_of(key)
+            if untried := self._untried(request, client):
+                try:
+                    await client.execute_command(*untried[1].trial)
+                except ResponseError as error:
+                    raise self._cannot_confirm(untried[1], error) from error
+                self._tried.add(untried)
+            return await aexchange(
+                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            )
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise MaxConnectionsError("No connection available.") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _node_of(self, key: str) -> redis.asyncio.Redis:
+        cluster: Any = self.client
+        await cluster.initialize()
+        node = cluster.get_node_from_key(key)
+        address = (node.host, node.port)
+        if address not in self._nodes:
+            options = {**self._options, "retry": topology.no_retry()}
+            host, port = address
+            self._nodes[address] = redis.asyncio.Redis(host=host, port=port, **options)
+        return self._nodes[address]
 
     async def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
@@ -368,6 +319,8 @@ class AsyncRedisConnection(_Connection):
     async def close(self) -> None:
         """Close all connections. May be called again."""
         await self.client.aclose()
+        for client in [*self._nodes.values(), *_sentinels_of(self.client)]:
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,9 +2,14 @@
 
 GigAPI's keys are as FORMAT.md has them. Keys of our own begin with `OWN`; a GigAPI process never
 looks at them, and losing them loses no file and no plan (docs/redis-keys.md).
+
+On a cluster the table in a key stands in braces, `files:{database:table}:day`: all keys of a table
+have one hash tag, so they lie on one node and a script may use them together.
 """
 
 from __future__ import annotations
+
+from urllib.parse import unquote
 
 from gigapi_metadata.errors import InvalidName
 from gigapi_metadata.stores.base import TableRef
@@ -14,29 +19,77 @@ OWN = "gigapi-metadata"
 _CATALOG_PREFIXES = ("files:", "folders:", "merge:", "move:", "drop:", OWN + ":")
 
 
+class ClusterTable(TableRef):
+    """A table of a cluster: its keys carry its hash tag."""
+
+    __slots__ = ()
+
+
+# What would end a tag early, and what stands for it; so `unquote` gives a name back.
+_ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
+def _place(table: TableRef) -> str:
+    place = f"{table.database}:{table.table}"
+    return f"{{{place.translate(_ESCAPES)}}}" if type(table) is ClusterTable else place
+
+
+def tables_pattern(kind: str, ref: type[TableRef], database: str | None = None) -> str:
+    """What SCAN is to match for all keys of a `kind` that are about tables, or those of one
+    database."""
+    clustered = ref is ClusterTable
+    head = f"{kind}:{{" if clustered else f"{kind}:"
+    if database is None:
+        return head + "*"
+    return head + glob_escape(database.translate(_ESCAPES) if clustered else database) + ":*"
+
+
+def table_of(key: str, ref: type[TableRef]) -> tuple[TableRef, str] | None:
+    """The table that a GigAPI key is about, and what follows; None if it is about none."""
+    _, *parts = key.split(":", 3)
+    if len(parts) < 2:
+        return None
+    database, table, rest = parts[0], parts[1], ":".join(parts[2:])
+    if ref is ClusterTable:
+        if not (database.startswith("{") and table.endswith("}")):
+            return None
+        database, table = unquote(database[1:]), unquote(table[:-1])
+    return ref(database, table), rest
+
+
+def queues_head(kind: str, table: TableRef) -> str:
+    """What the keys of a table's queues of a kind begin with."""
+    return f"{kind}:{_place(table)}:"
+
+
+def never(key: str) -> str:
+    """A key that is never there, in the slot of `key`, which belongs to a table of a cluster."""
+    return f"{OWN}:never:{key[key.index('{') : key.index('}') + 1]}"
+
+
 def folders(table: TableRef) -> str:
     """Hash: dir -> number of files."""
-    return f"folders:{table.database}:{table.table}"
+    return f"folders:{_place(table)}"
 
 
 def files(table: TableRef, day: str) -> str:
     """Hash: path -> document."""
-    return f"files:{table.database}:{table.table}:{day}"
+    return f"files:{_place(table)}:{day}"
 
 
 def merge_queue(table: TableRef, iteration: int, dir: str, layer: str, writer_id: str) -> str:
     """A merge queue; `idle` and `processing` name its two lists."""
-    return f"merge:{table.database}:{table.table}:{iteration}:{dir}:{layer}:{writer_id}"
+    return f"merge:{_place(table)}:{iteration}:{dir}:{layer}:{writer_id}"
 
 
 def move_queue(table: TableRef, layer: str, writer_id: str) -> str:
     """A move queue; `idle` and `processing` name its two lists."""
-    return f"move:{table.database}:{table.table}:{layer}:{writer_id}"
+    return f"move:{_place(table)}:{layer}:{writer_id}"
 
 
 def drop_queue(table: TableRef, layer: str, writer_id: str) -> str:
     """A drop queue; `idle` and `processing` name its two lists."""
-    return f"drop:{table.database}:{table.table}:{layer}:{writer_id}"
+    return f"drop:{_place(table)}:{layer}:{writer_id}"
 
 
 def idle(queue: str) -> str:
@@ -51,62 +104,62 @@ def processing(queue: str) -> str:
 
 def ended(table: TableRef) -> str:
     """Sorted set: leases under which a plan was ended, by the second in which it was."""
-    return f"{OWN}:ended:{table.database}:{table.table}"
+    return f"{OWN}:ended:{_place(table)}"
 
 
 def cells(table: TableRef) -> str:
     """Sorted set: the cells of the time index, by class and first second (lua/index.lua)."""
-    return f"{OWN}:cells:{table.database}:{table.table}"
+    return f"{OWN}:cells:{_place(table)}"
 
 
 def cell(table: TableRef, member: str) -> str:
     """String: the bounds and records of one cell. `member` is its name in `cells`: `{n}:{dir}`."""
-    return f"{OWN}:cell:{table.database}:{table.table}:{member}"
+    return f"{OWN}:cell:{_place(table)}:{member}"
 
 
 def full(table: TableRef) -> str:
     """Hash: dir -> number of its cells that are full."""
-    return f"{OWN}:full:{table.database}:{table.table}"
+    return f"{OWN}:full:{_place(table)}"
 
 
 def seen(table: TableRef) -> str:
     """Hash: dir -> its count in `folders`, as far as the time index accounts for it."""
-    return f"{OWN}:seen:{table.database}:{table.table}"
+    return f"{OWN}:seen:{_place(table)}"
 
 
 def indexed(table: TableRef) -> str:
     """Hash: day -> how many of its files the time index lists; `/cells` and `/folders`."""
-    return f"{OWN}:indexed:{table.database}:{table.table}"
+    return f"{OWN}:indexed:{_place(table)}"
 
 
 def noted(table: TableRef) -> str:
     """Hash: `{layer}:{writer}` -> id of the last item of that drop queue that is accounted for."""
-    return f"{OWN}:noted:{table.database}:{table.table}"
+    return f"{OWN}:noted:{_place(table)}"
 
 
 def ready(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
     """Sorted set: dirs that have a merge queue, by a second not after which one may be due."""
-    return f"{OWN}:ready:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
+    return f"{OWN}:ready:{_place(table)}:{iteration}:{layer}:{writer_id}"
 
 
 def looked(table: TableRef, iteration: int, layer: str, writer_id: str) -> str:
     """Hash: how far, and when, foreign merge queues were looked for."""
-    return f"{OWN}:looked:{table.database}:{table.table}:{iteration}:{layer}:{writer_id}"
+    return f"{OWN}:looked:{_place(table)}:{iteration}:{layer}:{writer_id}"
 
 
 def dropping(table: TableRef) -> str:
     """Sorted set: `{layer}:{path}` of a removed file, by the second its readers' grace ends."""
-    return f"{OWN}:dropping:{table.database}:{table.table}"
+    return f"{OWN}:dropping:{_place(table)}"
 
 
 def attempts(table: TableRef) -> str:
     """Hash: plan id -> its leases that were given up, its attempts and their last error."""
-    return f"{OWN}:attempts:{table.database}:{table.table}"
+    return f"{OWN}:attempts:{_place(table)}"
 
 
 def targets(table: TableRef) -> str:
     """Hash: a leased move's path_to -> the path_from that it belongs to."""
-    return f"{OWN}:targets:{table.database}:{table.table}"
+    return f"{OWN}:targets:{_place(table)}"
 
 
 def set_aside(table: TableRef) -> str:
@@ -116,7 +169,7 @@ def set_aside(table: TableRef) -> str:
 
 def receipt(table: TableRef, client: str, slot: int) -> str:
     """String: the last write a client made through this slot, and its answer."""
-    return f"{OWN}:receipt:{table.database}:{table.table}:{client}:{slot}"
+    return f"{OWN}:receipt:{_place(table)}:{client}:{slot}"
 
 
 def check_value_key(key: str) -> str:

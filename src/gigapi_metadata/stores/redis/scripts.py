@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from gigapi_metadata.stores.redis.durability import Confirm
+
 
 class Script:
     """One script: its source with the shared parts before it, and the hash that names it."""
@@ -52,13 +54,15 @@ class Call(msgspec.Struct, frozen=True):
     """A script call: one request. Safe to send again: a script that writes leaves a receipt, or
     does nothing new when it is repeated.
 
-    `job` is ARGV[1], a MessagePack map; `arguments` are those that follow.
+    `job` is ARGV[1], a MessagePack map; `arguments` are those that follow. `confirm`: what is sent
+    behind it when more than the server's memory is to have it.
     """
 
     script: Script
     keys: Sequence[str]
     job: bytes
     arguments: Collection[bytes] = ()
+    confirm: Confirm | None = None
 
     @property
     def writes(self) -> bool:
@@ -76,6 +80,7 @@ class Command(msgspec.Struct, frozen=True):
 
     args: Sequence[Argument]
     writes: bool = False
+    confirm: Confirm | None = None
 
 
 class Plain(msgspec.Struct, frozen=True):
@@ -84,6 +89,7 @@ class Plain(msgspec.Struct, frozen=True):
     args: Sequence[Argument]
 
     writes = False
+    confirm = None
 
 
 class Pipeline(msgspec.Struct, frozen=True):
@@ -92,6 +98,21 @@ class Pipeline(msgspec.Struct, frozen=True):
     commands: Sequence[Sequence[Argument]]
 
     writes = False
+    confirm = None
 
 
-Request = Call | Command | Plain | Pipeline
+SCAN_COUNT = 1000
+"""How many keys one step of a Scan looks at."""
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """All keys that match a pattern, as a set of bytes: on a cluster, those of all nodes. Others go
+    first between its steps; it is not of one moment."""
+
+    pattern: str
+
+    writes = False
+    confirm = None
+
+
+Request = Call | Command | Plain | Pipeline | Scan

@@ -32,6 +32,7 @@ from gigapi_metadata.stores.base import (
 )
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.commit import commit_call
+from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
 from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
@@ -47,6 +48,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Command,
     Pipeline,
     Plain,
+    Scan,
     Script,
 )
 from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
@@ -54,9 +56,6 @@ from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
 _pack = msgspec.msgpack.Encoder().encode
-
-SCAN_COUNT = 1000
-"""How many keys one SCAN step looks at."""
 
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
@@ -66,11 +65,23 @@ class RedisStore(RedisRepairs):
     """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
+    clustered: it is a cluster; keys are named accordingly.
+    durability: what changes of the catalog and of values are to survive. Asking for a plan,
+        renewing it and giving it back is not waited for: when that is lost, no file is.
     """
 
-    def __init__(self, session: Session, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        shared: bool = False,
+        clustered: bool = False,
+        durability: Durability = LOCAL,
+    ) -> None:
         self._session = session
         self._shared = shared
+        self.ref: type[TableRef] = keys.ClusterTable if clustered else TableRef
+        self._durability = None if durability == LOCAL else durability
 
     def check_paths(self, paths: Iterable[str]) -> None:
         """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
@@ -82,7 +93,7 @@ class RedisStore(RedisRepairs):
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size."""
         call = commit_call(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, *call)
+        outcome, *missing = yield from self._write(COMMIT, table, *call, durable=True)
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -138,7 +149,7 @@ class RedisStore(RedisRepairs):
     def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
         """See `Store.import_plans`. One script call."""
         script_keys, job = import_job(table, plans)
-        return int((yield from self._write(IMPORT, table, script_keys, job)))
+        return int((yield from self._write(IMPORT, table, script_keys, job, durable=True)))
 
     def lease(
         self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
@@ -184,13 +195,20 @@ class RedisStore(RedisRepairs):
         script_keys: Sequence[str],
         job: dict[str, Any],
         arguments: Collection[bytes] = (),
+        *,
+        durable: bool = False,
     ) -> Steps[Any]:
-        """Call a script under a receipt: sent twice, it is carried out once."""
+        """Call a script under a receipt: sent twice, it is carried out once. `durable`: it counts
+        only when it is as safe as asked."""
         receipts = self._session.receipts
         client, slot, token = receipts.take()
         job["token"], job["receipt_s"] = token, RECEIPT_S
         receipt = keys.receipt(table, client, slot)
-        answer = yield Call(script, [receipt, *script_keys], _pack(job), arguments)
+        confirm = None
+        if durable and self._durability is not None:
+            confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
+        call = Call(script, [receipt, *script_keys], _pack(job), arguments, confirm)
+        answer = yield call
         receipts.give_back(client, slot)
         return answer
 
@@ -245,7 +263,7 @@ class RedisStore(RedisRepairs):
     def _lists(self, table: TableRef) -> Steps[list[QueueList]]:
         lists: list[QueueList] = []
         for kind in _KINDS:
-            head = f"{kind}:{table.database}:{table.table}:"
+            head = keys.queues_head(kind, table)
             found = yield from self._scan(keys.glob_escape(head) + "*")
             parsed = (QueueList.parse(kind, key[len(head) :], key) for key in found)
             lists += sorted(queue for queue in parsed if queue is not None)
@@ -255,22 +273,25 @@ class RedisStore(RedisRepairs):
         """See `Store.planned`. Scans the keyspace: for now and then."""
         tables: set[TableRef] = set()
         for kind in _KINDS:
-            found = yield from self._scan(f"{kind}:*")
-            parts = (key.split(":", 3) for key in found)
-            tables.update(TableRef(part[1], part[2]) for part in parts if len(part) == 4)
+            found = yield from self._scan(keys.tables_pattern(kind, self.ref))
+            parsed = [keys.table_of(key, self.ref) for key in found]
+            tables.update(table for table, queue in filter(None, parsed) if queue)
         return sorted(tables)
 
     def databases(self) -> Steps[list[str]]:
         """See `Store.databases`. Scans the keyspace."""
-        found = yield from self._scan("folders:*")
-        parts = (key.split(":") for key in found)
-        return sorted({part[1] for part in parts if len(part) == 3})
+        tables = yield from self._with_files()
+        return sorted({table.database for table in tables})
 
     def tables(self, database: str) -> Steps[list[str]]:
         """See `Store.tables`. Scans the keyspace."""
-        found = yield from self._scan(f"folders:{keys.glob_escape(database)}:*")
-        parts = (key.split(":") for key in found)
-        return sorted({part[2] for part in parts if len(part) == 3})
+        tables = yield from self._with_files(database)
+        return sorted({table.table for table in tables})
+
+    def _with_files(self, database: str | None = None) -> Steps[list[TableRef]]:
+        found = yield from self._scan(keys.tables_pattern("folders", self.ref, database))
+        parsed = [keys.table_of(key, self.ref) for key in found]
+        return [table for table, rest in filter(None, parsed) if not rest]
 
     def folders(self, table: TableRef) -> Steps[list[str]]:
         """See `Store.folders`. One HGETALL."""
@@ -281,14 +302,9 @@ class RedisStore(RedisRepairs):
         )
 
     def _scan(self, pattern: str) -> Steps[set[str]]:
-        cursor = 0
-        found: set[str] = set()
-        while True:
-            cursor, some = yield Command(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
-            # A key that is no UTF-8 was not written by any GigAPI.
-            found.update(key.decode(errors="replace") for key in some)
-            if not cursor:
-                return found
+        found = yield Scan(pattern)
+        # A key that is no UTF-8 was not written by any GigAPI.
+        return {key.decode(errors="replace") for key in found}
 
     # Key-value
 
@@ -299,11 +315,15 @@ class RedisStore(RedisRepairs):
 
     def kv_put(self, key: str, value: bytes) -> Steps[None]:
         """See `Store.kv_put`."""
-        yield Command(("SET", keys.check_value_key(key), value), writes=True)
+        yield self._command("SET", keys.check_value_key(key), value)
 
     def kv_delete(self, key: str) -> Steps[None]:
         """See `Store.kv_delete`."""
-        yield Command(("DEL", keys.check_value_key(key)), writes=True)
+        yield self._command("DEL", keys.check_value_key(key))
+
+    def _command(self, *args: str | bytes) -> Command:
+        confirm = None if self._durability is None else Confirm(self._durability)
+        return Command(args, writes=True, confirm=confirm)
 
 
 def lease_lost(plan: Plan | None) -> LeaseLost:

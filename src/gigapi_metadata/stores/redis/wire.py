@@ -9,13 +9,22 @@ differ by their awaits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import hiredis
 from redis.exceptions import ResponseError
 
-from gigapi_metadata.stores.redis.scripts import Call, Command, Pipeline, Plain, Request
+from gigapi_metadata.stores.redis.durability import Confirm, Unconfirmed
+from gigapi_metadata.stores.redis.scripts import (
+    SCAN_COUNT,
+    Call,
+    Command,
+    Pipeline,
+    Plain,
+    Request,
+    Scan,
+)
 
 PART_BYTES = 65536
 """How much of a request is gathered before it is sent."""
@@ -26,15 +35,26 @@ def exchange(client: Any, request: Request, *, unknown_script: bool, direct: boo
 
     direct: the client has one pool and speaks RESP2. Errors are redis-py's own.
     """
-    if not direct or isinstance(request, Command):
+    if isinstance(request, Scan) or (
+        request.confirm is None and (not direct or isinstance(request, Command))
+    ):
         return through_client(client, request, unknown_script=unknown_script)
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
         connection.send_packed_command(packed(request, unknown_script))
-        if not isinstance(request, Pipeline):
-            return connection.read_response()
-        return [connection.read_response() for _ in request.commands]
+        if isinstance(request, Pipeline):
+            return [connection.read_response() for _ in request.commands]
+        answer = connection.read_response()
+        if request.confirm is not None:
+            answers: list[Any] = []
+            for _ in request.confirm.commands:
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+            _check(request.confirm, answers)
+        return answer
     except BaseException as error:
         if not _is_whole(request, error):
             connection.disconnect()
@@ -45,15 +65,26 @@ def exchange(client: Any, request: Request, *, unknown_script: bool, direct: boo
 
 async def aexchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
     """As `exchange`."""
-    if not direct or isinstance(request, Command):
+    if isinstance(request, Scan) or (
+        request.confirm is None and (not direct or isinstance(request, Command))
+    ):
         return await through_client(client, request, unknown_script=unknown_script)
     pool = client.connection_pool
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command(packed(request, unknown_script))
-        if not isinstance(request, Pipeline):
-            return await connection.read_response()
-        return [await connection.read_response() for _ in request.commands]
+        if isinstance(request, Pipeline):
+            return [await connection.read_response() for _ in request.commands]
+        answer = await connection.read_response()
+        if request.confirm is not None:
+            answers: list[Any] = []
+            for _ in request.confirm.commands:
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+            _check(request.confirm, answers)
+        return answer
     except BaseException as error:
         if not _is_whole(request, error):
             await connection.disconnect(nowait=True)
@@ -81,18 +112,32 @@ def keeps_cancellations(connection_class: type[Any]) -> type[Any]:
     return KeepsCancellations
 
 
+def _check(confirm: Confirm, answers: Sequence[Any]) -> None:
+    if fault := confirm.fault(answers):
+        raise Unconfirmed(fault)
+
+
 def _is_whole(request: Request, error: BaseException) -> bool:
     """Whether the server's answer was read to its end: an answer that comes later must not be taken
     for that to the next request."""
-    return isinstance(error, ResponseError) and not isinstance(request, Pipeline)
+    if isinstance(error, Unconfirmed):
+        return True
+    one = not isinstance(request, Pipeline) and request.confirm is None
+    return isinstance(error, ResponseError) and one
 
 
-def packed(request: Call | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
+def packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
     """The request in the server's protocol, in parts: large arguments are made one at a time."""
+    yield from _packed(request, unknown_script)
+    if request.confirm is not None:
+        yield _pack_all(request.confirm.commands)
+
+
+def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
     if isinstance(request, Pipeline):
-        yield b"".join([hiredis.pack_command(_tuple(command)) for command in request.commands])
+        yield _pack_all(request.commands)
         return
-    if isinstance(request, Plain):
+    if isinstance(request, (Command, Plain)):
         yield hiredis.pack_command(_tuple(request.args))
         return
     head = request.head(unknown_script=unknown_script)
@@ -109,6 +154,10 @@ def packed(request: Call | Plain | Pipeline, unknown_script: bool) -> Iterator[b
     yield b"".join(parts)
 
 
+def _pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
+    return b"".join([hiredis.pack_command(_tuple(command)) for command in commands])
+
+
 def _tuple(arguments: Any) -> tuple[Any, ...]:
     return tuple(arguments)
 
@@ -120,7 +169,14 @@ def through_client(client: Any, request: Request, *, unknown_script: bool = Fals
         for command in request.commands:
             pipeline.execute_command(*command)
         return pipeline.execute()
+    if isinstance(request, Scan):
+        found = client.scan_iter(match=request.pattern, count=SCAN_COUNT)
+        return _gathered(found) if hasattr(found, "__anext__") else set(found)
     if isinstance(request, (Command, Plain)):
         return client.execute_command(*request.args)
     head = request.head(unknown_script=unknown_script)
     return client.execute_command(*head, *request.arguments)
+
+
+async def _gathered(found: AsyncIterator[bytes]) -> set[bytes]:
+    return {key async for key in found}

@@ -33,6 +33,8 @@ _HOLDS_FILES = "EXISTS (SELECT 1 FROM files WHERE table_id = tables.id)"
 class SQLiteStore(SQLiteRepairs):
     """Answers for every table of one file. `clock` tells the Unix time, for leases and timeouts."""
 
+    ref = TableRef
+
     def __init__(self, clock: Clock = time.time) -> None:
         self._clock = clock
 

@@ -1,0 +1,149 @@
+"""What to do when sending a request has failed: once more, or which error. No I/O."""
+
+from __future__ import annotations
+
+import random
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MaxConnectionsError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from gigapi_metadata.errors import (
+    CorruptState,
+    MetadataError,
+    OutcomeUnknown,
+    StoreError,
+    Unavailable,
+)
+from gigapi_metadata.stores.redis.durability import Unconfirmed
+from gigapi_metadata.stores.redis.scripts import Request
+
+RETRY_PAUSES_S = (0.02, 0.1, 0.4)
+"""Before each further attempt, shortened at random so that clients do not come back in step."""
+
+FAILOVER_PAUSES_S = (*RETRY_PAUSES_S, 1.0, 1.0, *[2.0] * 14)
+"""The same where another server takes over from one that fails: some 25 seconds in all."""
+
+FAILURES = (RedisError, OSError, RedisClusterException)
+"""What redis-py raises; the last of them is no RedisError."""
+
+
+class Attempts:
+    """What to do when sending a request has failed. Decides, does no I/O.
+
+    A request that may have reached the server is sent again all the same: reads change nothing, and
+    a write carries a receipt. When the attempts are used up, the error tells the two cases apart.
+    """
+
+    def __init__(self, request: Request, shown_url: str, *, failover: bool = False) -> None:
+        self._request = request
+        self._url = shown_url
+        self._failover = failover
+        self._pauses = iter(FAILOVER_PAUSES_S if failover else RETRY_PAUSES_S)
+        self.unknown_script = False
+        self.again = False
+        self._maybe_done = False
+
+    def failed(self, error: Exception) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises:
+            MetadataError: there is no next attempt.
+        """
+        self.again = True
+        if isinstance(error, NoScriptError) and not self.unknown_script:
+            self.unknown_script = True
+            return 0.0
+        if isinstance(error, (AuthenticationError, AuthorizationError)):
+            raise StoreError(f"{self._url} refuses the login: {error}") from error
+        if isinstance(error, (AskError, ClusterCrossSlotError)) and not self._failover:
+            raise StoreError(
+                f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
+            ) from error
+        if isinstance(error, ResponseError) and not passes(error):
+            raise _mapped(error, self._url) from error
+        if not _never_sent(error):
+            self._maybe_done = True
+        if "Timeout connecting" in str(error) and not self._failover:
+            # Nobody is there, or somebody who does not speak (TLS, or no TLS): it would not help.
+            raise self._given_up(error) from error
+        try:
+            longest = next(self._pauses)
+        except StopIteration:
+            raise self._given_up(error) from error
+        return longest * random.uniform(0.5, 1.0)
+
+    def _given_up(self, error: Exception) -> MetadataError:
+        if self._maybe_done and self._request.writes:
+            return OutcomeUnknown(
+                f"{self._url} did not answer ({error}): the write may have happened. "
+                "Repeating the same call is safe."
+            )
+        return Unavailable(f"{self._url} can't be reached: {error}")
+
+
+def unconfirmed(fault: Unconfirmed, request: Request, shown_url: str) -> OutcomeUnknown:
+    """The error of a write that is there, and not as safe as asked."""
+    asked = "" if request.confirm is None else f" as {request.confirm.durability}"
+    return OutcomeUnknown(
+        f"{shown_url}: the write was made, but not confirmed{asked}: {fault}. Repeating the same "
+        "call is safe, and asks for it again."
+    )
+
+
+_REFUSED = (
+    BusyLoadingError,
+    MaxConnectionsError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+    AskError,  # and MovedError
+)
+"""Errors that say that nothing was done, and that it may be later or elsewhere."""
+
+_REFUSED_TEXT = (
+    "connecting to",  # what a connection that broke does not say; redis-py has one class for both
+    "No connection available",
+    "No master found",
+    "The previous master is now a",
+    "READONLY You can't write against",  # Redis 6 says it in the middle of a script's error
+    "NOREPLICAS",
+    "TTL exhausted",  # as often as that the cluster said MOVED, ASK or TRYAGAIN
+)
+
+
+def passes(error: ResponseError) -> bool:
+    """Whether a server's answer says no more than "not now" or "not here"."""
+    text = str(error)
+    return isinstance(error, _REFUSED) or "READONLY You can't" in text or "NOREPLICAS" in text
+
+
+def _never_sent(error: BaseException) -> bool:
+    if isinstance(error, RedisClusterException):
+        # That the nodes can't be asked for their slots; perhaps because a node had just failed, to
+        # which the request had been sent.
+        return error.__context__ is None or _never_sent(error.__context__)
+    return isinstance(error, _REFUSED) or any(text in str(error) for text in _REFUSED_TEXT)
+
+
+def _mapped(error: ResponseError, url: str) -> MetadataError:
+    text = str(error)
+    if "CORRUPT " in text:
+        return CorruptState(
+            text[text.index("CORRUPT ") + len("CORRUPT ") :].partition(" script:")[0]
+        )
+    if "WRONGTYPE" in text:
+        return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+    return StoreError(f"{url} refused a request: {text}")

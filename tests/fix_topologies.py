@@ -1,0 +1,301 @@
+"""Servers that belong together, private and on loopback: a cluster, a group behind sentinels.
+
+Each is made of servers as tests/fix_redis.py has them, of the newest kind that is found.
+
+    redis_cluster       three masters; tests share it, and none may stop a node or move a slot
+    redis_sentinels     a master, two replicas, three sentinels; shared likewise
+    new_cluster, new_sentinels      make one of the test's own, to kill and to change
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+from fix_redis import PATIENCE_S, RedisServer, Source, sources
+from redis.cluster import key_slot
+
+SERVICE = "lake"
+SLOTS = 16384
+NODE_TIMEOUT_MS = 1000
+DOWN_AFTER_MS = 500
+_BUS_OFFSET = 10000
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first answer of `condition` that is true; a server that does not answer yet says no."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with suppress(redis.RedisError, OSError):
+            if answer := condition():
+                return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not happen within {PATIENCE_S:g} s: {what}")
+        time.sleep(0.02)
+
+
+def newest() -> Source:
+    """The kind of server to use: of those that know how to replicate, the newest."""
+    found = [source for source in sources() if source.binary]
+    if not found:
+        pytest.skip("no Redis server found that could be started")
+    return max(found, key=lambda source: tuple(map(int, source.version.split("."))))
+
+
+class Group:
+    """Servers that are closed together."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.servers: list[RedisServer] = []
+
+    def add(self, *extra_args: str) -> RedisServer:
+        self.servers.append(RedisServer(self.source, *extra_args))
+        return self.servers[-1]
+
+    def at(self, port: int) -> RedisServer:
+        return next(server for server in self.servers if server.port == port)
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
+
+
+class Cluster(Group):
+    """`masters` nodes that share the slots, each with `replicas` replicas."""
+
+    def __init__(self, source: Source, masters: int = 3, replicas: int = 0, *args: str) -> None:
+        super().__init__(source)
+        try:
+            for _ in range(masters * (1 + replicas)):
+                self._add_node(*args)
+            self.masters = self.servers[:masters]
+            self._meet()
+            for at, server in enumerate(self.servers[masters:]):
+                self._replicate(server, self.masters[at % masters])
+            wait_for(lambda: all(map(self._is_ready, self.servers)), "all nodes know all slots")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.masters)
+        return f"redis+cluster://{hosts}"
+
+    def client(self) -> redis.RedisCluster:
+        return redis.RedisCluster(host="127.0.0.1", port=self.servers[-1].port)
+
+    def flush(self) -> None:
+        for server in self.masters:
+            server.flush()
+
+    def owner(self, key: str) -> RedisServer:
+        """The node that has `key`, as the others see it."""
+        slot = key_slot(key.encode())
+        with self.servers[-1].client() as client:
+            for first, last, master, *_ in client.execute_command("CLUSTER SLOTS"):
+                if first <= slot <= last:
+                    return self.at(int(master[1]))
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def id_of(self, server: RedisServer) -> str:
+        with server.client() as client:
+            return str(client.execute_command("CLUSTER MYID").decode())
+
+    def add_replica(self, master: RedisServer) -> None:
+        """One more replica of `master`."""
+        self._add_node()
+        with self.servers[0].client() as client:
+            client.execute_command("CLUSTER MEET", "127.0.0.1", self.servers[-1].port)
+        self._replicate(self.servers[-1], master)
+        wait_for(lambda: all(map(self._is_ready, self.servers)), "all know the new node")
+
+    def _add_node(self, *args: str) -> None:
+        for _ in range(100):
+            # The bus port follows from the port, and must exist and be free.
+            try:
+                self.add(
+                    "--cluster-enabled", "yes",
+                    "--cluster-node-timeout", str(NODE_TIMEOUT_MS),
+                    "--cluster-replica-validity-factor", "0",
+                    "--repl-diskless-sync-delay", "0",
+                    *args,
+                )  # fmt: skip
+                return
+            except RuntimeError:
+                continue
+        raise AssertionError("no free port with a free bus port found")
+
+    def _meet(self) -> None:
+        share = SLOTS // len(self.masters)
+        for at, server in enumerate(self.masters):
+            first = at * share
+            last = SLOTS - 1 if server is self.masters[-1] else first + share - 1
+            with server.client() as client:
+                client.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", at + 1)
+        with self.servers[0].client() as client:
+            for server in self.servers[1:]:
+                client.execute_command("CLUSTER MEET", "127.0.0.1", server.port)
+
+    def _replicate(self, replica: RedisServer, master: RedisServer) -> None:
+        name = self.id_of(master)
+        with replica.client() as client:
+            wait_for(
+                lambda: client.execute_command("CLUSTER REPLICATE", name), "a replica is accepted"
+            )
+
+    def _is_ready(self, server: RedisServer) -> bool:
+        with server.client() as client:
+            info = client.execute_command("CLUSTER INFO")
+            text = info.decode() if isinstance(info, bytes) else str(info)
+            nodes = client.execute_command("CLUSTER SLOTS")
+            link = client.info("replication").get("master_link_status", "up")
+        known = sum(len(entry) - 2 for entry in nodes)
+        return (
+            ("cluster_state:ok" in text or "'cluster_state': 'ok'" in text)
+            and known == len(self.servers)
+            and link == "up"
+        )
+
+
+class Sentinels(Group):
+    """A master with two replicas, and three sentinels that watch them."""
+
+    def __init__(self, source: Source, *args: str) -> None:
+        super().__init__(source)
+        args = ("--repl-diskless-sync-delay", "0", *args)
+        try:
+            self.first = self.add(*args)
+            self.replicas = [
+                self.add("--replicaof", "127.0.0.1", str(self.first.port), *args) for _ in range(2)
+            ]
+            wait_for(lambda: self._replicas_of(self.first) == 2, "both replicas are in step")
+            self.watchers = [self._watcher() for _ in range(3)]
+            wait_for(lambda: all(map(self._is_ready, self.watchers)), "the sentinels know all")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.watchers)
+        return f"redis+sentinel://{hosts}/{SERVICE}/0"
+
+    def master(self) -> RedisServer:
+        """Who is the master, as the sentinels agree."""
+
+        def agreed() -> int | None:
+            said = set()
+            for watcher in self.watchers:
+                with watcher.client() as client:
+                    said.add(int(client.execute_command(_ASK, SERVICE)[1]))
+            return said.pop() if len(said) == 1 else None
+
+        return self.at(wait_for(agreed, "the sentinels agree on a master"))
+
+    def client(self) -> redis.Redis:
+        return self.master().client()
+
+    def flush(self) -> None:
+        self.master().flush()
+
+    def _watcher(self) -> RedisServer:
+        watcher = self.add_sentinel()
+        with watcher.client() as client:
+            client.execute_command("SENTINEL MONITOR", SERVICE, "127.0.0.1", self.first.port, 2)
+            for name, value in (
+                ("down-after-milliseconds", DOWN_AFTER_MS),
+                ("failover-timeout", 5000),
+            ):
+                client.execute_command("SENTINEL SET", SERVICE, name, value)
+        return watcher
+
+    def add_sentinel(self) -> RedisServer:
+        self.servers.append(SentinelServer(self.source))
+        return self.servers[-1]
+
+    def _replicas_of(self, server: RedisServer) -> int:
+        with server.client() as client:
+            info = client.info("replication")
+        return sum(
+            info.get(f"slave{at}", {}).get("state") == "online" for at in range(len(self.servers))
+        )
+
+    def _is_ready(self, watcher: RedisServer) -> bool:
+        with watcher.client() as client:
+            (state,) = client.execute_command("SENTINEL MASTERS").values()
+        return bool(state["num-slaves"] == 2 and state["num-other-sentinels"] == 2)
+
+
+_ASK = "SENTINEL GET-MASTER-ADDR-BY-NAME"
+
+
+class SentinelServer(RedisServer):
+    """A sentinel: it takes no settings but from a file, which it writes to."""
+
+    def command(self) -> list[str]:
+        config = self.folder / "sentinel.conf"
+        if not config.exists():
+            config.write_text(
+                f"bind 127.0.0.1\nport {self.port}\nunixsocket {self.socket}\n"
+                f'dir "{self.folder}"\nsentinel resolve-hostnames no\n'
+            )
+        return [self._args[0], str(config), "--sentinel"]
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster() -> Iterator[Cluster]:
+    cluster = Cluster(newest())
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def _shared_sentinels() -> Iterator[Sentinels]:
+    group = Sentinels(newest())
+    yield group
+    group.close()
+
+
+@pytest.fixture
+def redis_cluster(_shared_cluster: Cluster) -> Cluster:
+    """A cluster that tests share, empty."""
+    _shared_cluster.flush()
+    return _shared_cluster
+
+
+@pytest.fixture
+def redis_sentinels(_shared_sentinels: Sentinels) -> Sentinels:
+    """A group behind sentinels that tests share, empty."""
+    _shared_sentinels.flush()
+    return _shared_sentinels
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Call it, with the numbers of masters and of replicas of each, for a cluster of one's own."""
+    yield from _maker(Cluster)
+
+
+@pytest.fixture
+def new_sentinels() -> Iterator[Callable[..., Sentinels]]:
+    """Call it for a group of the test's own."""
+    yield from _maker(Sentinels)
+
+
+def _maker(kind: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    made: list[Group] = []
+
+    def new(*args: Any) -> Any:
+        made.append(kind(newest(), *args))
+        return made[-1]
+
+    yield new
+    for group in made:
+        group.close()
