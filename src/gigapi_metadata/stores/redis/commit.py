@@ -92,7 +92,7 @@ class _Arguments(Collection[bytes]):
         return any(argument == each for each in self)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def _always(table: TableRef) -> tuple[str, ...]:
     return (
         keys.folders(table),
