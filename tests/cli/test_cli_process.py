@@ -167,7 +167,7 @@ def test_a_killed_scan_keeps_its_batches_and_the_next_goes_on(cli: Cli, jobs: st
 
 
 def test_an_interrupted_scan_says_so_and_leaves_no_process() -> None:
-    write_lake(Path("lake"), 600)
+    write_lake(Path("lake"), 2400)  # far from done when the signal comes
     scan = subprocess.Popen(
         [*PROGRAM, "scan", "lake", "--batch-size", "3", "--jobs", "2"],
         stderr=subprocess.PIPE,
