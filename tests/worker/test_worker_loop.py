@@ -288,6 +288,16 @@ def test_a_job_that_hangs_is_given_back_too(lab: Lab) -> None:
         check_whole(lab, rows)
 
 
+def test_running_again_finds_what_is_new(lab: Lab) -> None:
+    """At once, although queues are looked for now and then only."""
+    with Tables(lab) as catalog:
+        options = Options(Filter(kinds=("merge",)), temporary=lab.temporary, rescan_s=1000)
+        with Worker(catalog, lab.storages(), options) as worker:
+            assert worker.run(once=True) == {}
+            lab.add(catalog)
+            assert worker.run(once=True) == {"done": 1}
+
+
 def test_a_store_that_hangs_does_not_hold_up_the_end(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

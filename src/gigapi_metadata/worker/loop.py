@@ -137,6 +137,7 @@ class Worker:
                 everything else is done. Otherwise it is tried again.
         """
         self._finished, self._idle = False, 0
+        self._finder.look_again()
         faults: list[BaseException] = []
         threads = [
             Thread(target=self._work, args=(once, faults), name=f"gigapi-job-{n}", daemon=True)
