@@ -21,6 +21,7 @@ from typing import Self
 import msgspec
 
 from gigapi_metadata.errors import InvalidConfiguration, MetadataError
+from gigapi_metadata.model import Plan
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.worker.drop import drop
 from gigapi_metadata.worker.finder import Filter, Finder, Found, Tables
@@ -164,6 +165,11 @@ class Worker:
     def stopped(self) -> bool:
         """Whether `stop` was called, or a fault has stopped it."""
         return self._stopping.is_set()
+
+    @property
+    def running(self) -> list[Plan]:
+        """The plans that are being carried out at this moment."""
+        return [hold.plan for hold in self._keeper.holds()]
 
     def close(self) -> None:
         """Remove temporary files. Plans are all given back by now."""
