@@ -163,6 +163,19 @@ def merge_target(plan_id: str, dir: str, iteration: int, first_path: str) -> str
     return file_path(dir, str(name), iteration + 1)
 
 
+ATTEMPT_STEM_CHARS = 24
+"""Of a target's name, a UUID: what all attempts at a merge have in common in their files' names."""
+
+
+def unregistered(plan: QueuedPlan) -> str:
+    """How the path begins of whatever carrying out `plan` writes, before the catalog names it; ""
+    if it writes nothing."""
+    if plan.kind == "merge" and plan.paths:
+        target = merge_target(plan.id, plan.dir, plan.iteration, plan.paths[0])
+        return target[: len(f"{plan.dir}/" if plan.dir else "") + ATTEMPT_STEM_CHARS]
+    return plan.path_to
+
+
 def check_queued(plan: QueuedPlan) -> QueuedPlan:
     """`plan` itself if it may be queued in another catalog than the one that listed it. Pure.
 

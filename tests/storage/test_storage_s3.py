@@ -82,6 +82,20 @@ def test_a_server_that_is_down_for_long_is_an_error(
         storage.put(A, file)
 
 
+def test_without_its_bucket_no_file_counts_as_deleted(s3: S3Lab) -> None:
+    """The drop would be ended, and the file stay for ever."""
+    url = s3.url().replace(s3.bucket, "no-such-bucket")
+    storage = Storages([Layer(url, "cold", "s3")]).table("cold", "db", "t")
+    with pytest.raises(StorageError, match=r": bucket 'no-such-bucket': NoSuchBucket: The spec"):
+        storage.delete(A)
+
+
+def test_a_cut_listing_is_whole_in_the_end(storage: S3Storage, s3: S3Lab, file: Path) -> None:
+    storage.put(A, file)
+    s3.faults += [Fault("cut", "GET")] * 2
+    assert [info.path for info in storage.list("date=2024-01-15/hour=00")] == [A]
+
+
 def test_credentials_are_never_shown(s3: S3Lab, file: Path) -> None:
     url = s3.url().replace(s3.bucket, "no-such-bucket")
     storages = Storages([Layer(url, "cold", "s3")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gigapi_metadata.errors import FileExists, FileMissing, InvalidName, StorageError
-from gigapi_metadata.storage.base import Storage
+from gigapi_metadata.storage.base import TEMP_PREFIX, Storage
 
 A = "date=2024-01-15/hour=00/a.1.parquet"
 B = "date=2024-01-15/hour=01/b.2.parquet"
@@ -100,6 +100,14 @@ def test_list_is_of_one_folder(storage: Storage, file: Path) -> None:
     ]
     assert storage.list("date=2024-01-15/hour=0") == []
     assert [info.path for info in storage.list("")] == ["top.1.parquet"]
+
+
+def test_list_is_of_some_names(storage: Storage, file: Path) -> None:
+    for path in (A, A.replace("a.1", "b.1"), A.replace("a.1", "c.1")):
+        storage.put(path, file)
+    found = storage.list("date=2024-01-15/hour=00", ("a", "c."))
+    assert [info.path for info in found] == [A, A.replace("a.1", "c.1")]
+    assert storage.list("date=2024-01-15/hour=00", (TEMP_PREFIX,)) == []
 
 
 @pytest.mark.parametrize("path", ["", "../x", "a/../../x", "/etc/passwd", "a//b", "a\\b", "a/\x00"])

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gigapi_metadata.errors import LeaseLost, MergeFailed, SchemaConflict
+from gigapi_metadata.storage import LocalStorage
+from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX
 from gigapi_metadata.worker import rewrite
 from gigapi_metadata.worker.rewrite import Interrupt, Limits, Merged, merge_files
 from gigapi_metadata.worker.sources import Input
@@ -216,6 +218,31 @@ def test_when_memory_runs_out_the_work_is_halved(
     assert merged.parts == 4
     assert sorted(found.column("time").to_pylist()) == sorted([*range(7), *range(10, 17)])
     assert {path.name for path in tmp_path.glob("output*")} == {"output"}
+
+
+def test_pieces_are_named_as_unfinished_files_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever is killed while the work is halved leaves pieces: they are known by both ends."""
+    seen: set[str] = set()
+
+    def limited(job: Any, output: Path) -> bool:
+        seen.add(output.name)
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(rewrite, "_by_duckdb", limited)
+    storage = LocalStorage("", tmp_path, ())
+    draft = storage.draft("0123.2.parquet")
+    inputs = []
+    for number in range(3):
+        file = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table(T2), file)
+        inputs.append(Input(file.name, file))
+    limits = Limits(64_000_000, 1, tmp_path / "spill")
+    assert merge_files(inputs, draft, limits, Interrupt(free)).parts == 3
+    assert len(seen) == 5
+    assert all(name.startswith(f"{TEMP_PREFIX}0123") for name in seen)
+    assert all(name.endswith(TEMP_SUFFIX) for name in seen)
 
 
 def test_spilling_within_little_memory(tmp_path: Path) -> None:

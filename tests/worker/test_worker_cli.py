@@ -16,7 +16,8 @@ from worker_lab import Lab, Tables, row_count
 
 from gigapi_metadata import LeaseLost, connect
 from gigapi_metadata.cli import main
-from gigapi_metadata.worker import Worker
+from gigapi_metadata.cli.worker_show import Display
+from gigapi_metadata.worker import Filter, Options, Worker
 
 WAITS = ["--merge", "1000s,1GB"]
 
@@ -303,3 +304,26 @@ def test_a_second_signal_ends_it_at_once(lake: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
         assert any(plan.state == "leased" for plan in index.plans())
+
+
+def test_the_display_says_what_runs(tmp_path: Path) -> None:
+    """Also before the first job is done, which may take long."""
+    lab = Lab(tmp_path)
+    workers: list[Worker] = []
+    display = Display(False, workers)
+    seen = []
+
+    def look(step: str) -> None:
+        seen.append(display.__rich__().plain)
+
+    with Tables(lab) as catalog:
+        lab.add(catalog, 6, hours=[0, 1])
+        options = Options(Filter(kinds=("merge",)), temporary=lab.temporary, checkpoint=look)
+        with Worker(catalog, lab.storages(), options, report=display.outcome) as worker:
+            workers.append(worker)
+            worker.run(once=True)
+    assert seen[0] == (
+        "merge db.readings date=2024-01-15/hour=00, 6 files; done: 0 jobs, 0 files, 0 B -> 0 B"
+    )
+    assert "hour=01, 6 files; done: 1 job, 6 files" in seen[-1]
+    assert display.__rich__().plain.startswith("waiting; done: 2 jobs, 12 files")

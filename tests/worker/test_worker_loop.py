@@ -25,7 +25,13 @@ from worker_lab import (
     work,
 )
 
-from gigapi_metadata import InvalidConfiguration, Layer, Unavailable, UnknownLayer
+from gigapi_metadata import (
+    InvalidConfiguration,
+    Layer,
+    SQLiteIndex,
+    Unavailable,
+    UnknownLayer,
+)
 from gigapi_metadata.errors import MetadataError, MissingExtra, SchemaConflict
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.timerange import Window
@@ -280,6 +286,74 @@ def test_a_job_that_hangs_is_given_back_too(lab: Lab) -> None:
             assert late.wait(PATIENCE_S)
         assert outcomes[0].status == "lost"
         check_whole(lab, rows)
+
+
+def test_running_again_finds_what_is_new(lab: Lab) -> None:
+    """At once, although queues are looked for now and then only."""
+    with Tables(lab) as catalog:
+        options = Options(Filter(kinds=("merge",)), temporary=lab.temporary, rescan_s=1000)
+        with Worker(catalog, lab.storages(), options) as worker:
+            assert worker.run(once=True) == {}
+            lab.add(catalog)
+            assert worker.run(once=True) == {"done": 1}
+
+
+def test_a_store_that_hangs_does_not_hold_up_the_end(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan that can't be given back now comes back when its lease has run out."""
+    with Tables(lab) as catalog:
+        lab.add(catalog)
+        arrived, over, late = threading.Event(), threading.Event(), threading.Event()
+
+        def block(step: str) -> None:
+            if step == "merge:fetched":
+                arrived.set()
+                assert over.wait(PATIENCE_S)
+
+        def hang(*args: object, **options: object) -> None:
+            assert over.wait(PATIENCE_S)
+
+        monkeypatch.setattr(SQLiteIndex, "release", hang)
+        options = Options(checkpoint=block, temporary=lab.temporary, patience_s=0.1)
+        reported: list[Outcome] = []
+
+        def report(outcome: Outcome) -> None:
+            reported.append(outcome)
+            late.set()
+
+        with Worker(catalog, lab.storages(), options, report=report) as worker:
+            running = threading.Thread(target=worker.run)
+            running.start()
+            assert arrived.wait(PATIENCE_S)
+            worker.stop()
+            running.join(PATIENCE_S / 2)  # before anything is let go
+            assert not running.is_alive()
+            over.set()
+            assert late.wait(PATIENCE_S)
+        assert "could not be given back in time" in caplog.text
+        assert [outcome.status for outcome in reported] == ["given back"]
+
+
+@pytest.mark.parametrize("kind", ["merge", "move"])
+def test_a_file_that_was_cut_off_goes_nowhere(tmp_path: Path, kind: str) -> None:
+    """Neither a promotion nor a move reads a file, but its end must be that of a Parquet file."""
+    layers = (
+        Layer(f"file://{tmp_path}/hot", "hot", "fs", 3600),
+        Layer(f"file://{tmp_path}/cold", "cold"),
+    )
+    merge = ((0, 10**9, 1),) if kind == "merge" else ()
+    lab = Lab(tmp_path, layers=layers, merge=merge)
+    with Tables(lab) as catalog:
+        (entry,) = lab.add(catalog, 1)
+        (file,) = lab.files([entry])
+        file.write_bytes(file.read_bytes()[:900])
+        before = lab.on_disk()
+        (outcome,) = work(lab)
+        assert (outcome.kind, outcome.status) == (kind, "failed")
+        assert f"has 900 bytes, the catalog says {entry.size_bytes}" in outcome.error
+        assert catalog.index().get_all() == [entry]
+        assert lab.on_disk() == before
 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_lab import Child, Lab, Tables, check_whole, finish, planned, rows_of, work
+from worker_lab import (
+    Child,
+    Lab,
+    Tables,
+    check_whole,
+    finish,
+    planned,
+    row_count,
+    rows_of,
+    work,
+)
 
-from gigapi_metadata import Layer
+from gigapi_metadata import JSONIndex, Layer
 from gigapi_metadata.cli import main
 from gigapi_metadata.planning import UNFINISHED
+from gigapi_metadata.scan import ScanOptions, scan_table
 from gigapi_metadata.worker import Filter, RetryPolicy, Selector
 
 STEPS = ["merge:announced", "merge:merged", "merge:placed", "move:announced", "move:copied"]
@@ -136,3 +148,36 @@ def test_people_see_it_with_all_only(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert UNFINISHED not in capsys.readouterr().out
     assert main([*words, "--all"]) == 0
     assert UNFINISHED in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", ["merge:placed", "move:copied"])
+def test_nor_does_it_where_nothing_can_be_noted(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In JSON folders, and while the worker is still alive: the plan itself says what will come."""
+    lab = lab_in(tmp_path, step)
+    rows = Counter[str]()
+    monkeypatch.chdir(tmp_path)
+
+    def table(catalog: object, database: str, name: str) -> Any:
+        merge = [list(row) for row in lab.merge]
+        return JSONIndex(f"{tmp_path}/hot", database, name, lab.layers, merge, drop_grace_s=0)
+
+    monkeypatch.setattr(Tables, "table", table)
+    with Tables(lab) as catalog:
+        lab.add(catalog, 3)
+        index = catalog.index()
+        rows += row_count(lab.files(index.get_all()))
+        reports = []
+
+        def scan(at: str) -> None:
+            if at == step:
+                for layer in ("hot", "cold"):
+                    options = ScanOptions(layer=layer)
+                    reports.append(scan_table(index, lab.data_folder(layer), options))
+                assert row_count(lab.files(index.get_all())) == rows
+
+        work(lab, checkpoint=scan)
+        assert {report.leaving for report in reports} >= {1}
+        assert {report.registered for report in reports} == {0}
+        assert row_count(lab.files(index.get_all())) == rows

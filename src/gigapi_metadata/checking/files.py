@@ -15,10 +15,9 @@ import msgspec
 from gigapi_metadata.checking.findings import Finding, Quarantine, Reread
 from gigapi_metadata.model import IndexEntry, QueuedPlan
 from gigapi_metadata.names import dir_of
-from gigapi_metadata.planning import merge_target
+from gigapi_metadata.planning import ATTEMPT_STEM_CHARS, merge_target
 from gigapi_metadata.storage import FileInfo
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX
-from gigapi_metadata.worker.jobs import STEM_CHARS
 
 SUFFIX = ".parquet"
 DEFAULT_MIN_AGE_S = 3600
@@ -77,13 +76,13 @@ def claims(layer: str, plans: Iterable[QueuedPlan], aside: Collection[str]) -> C
 def stem_of(path: str) -> str:
     """What the files of all attempts at a plan begin with, `path` being its target."""
     folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}{name[:STEM_CHARS]}"
+    return f"{folder}{slash}{name[:ATTEMPT_STEM_CHARS]}"
 
 
 def is_claimed(path: str, claimed: Claims) -> bool:
     """Whether a file waits to be deleted, or is an attempt's at a plan, finished or not."""
     folder, slash, name = path.rpartition("/")
-    stem = f"{folder}{slash}{name.removeprefix(TEMP_PREFIX)[:STEM_CHARS]}"
+    stem = f"{folder}{slash}{name.removeprefix(TEMP_PREFIX)[:ATTEMPT_STEM_CHARS]}"
     return path in claimed.waiting or stem in claimed.stems
 
 

@@ -23,7 +23,7 @@ from gigapi_metadata.checking.files import stem_of
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.parquet_footer import FooterError, parse_footer
-from gigapi_metadata.worker.jobs import STEM_CHARS
+from gigapi_metadata.planning import ATTEMPT_STEM_CHARS
 
 
 class Candidate(NamedTuple):
@@ -99,7 +99,7 @@ def _attempts(group: Sequence[Candidate]) -> dict[tuple[str, str], str]:
     stems: dict[tuple[str, int, str], list[Candidate]] = {}
     for each in group:
         name = each.entry.path.rpartition("/")[2].partition(".")[0]
-        if each.merged_from and len(name) > STEM_CHARS:
+        if each.merged_from and len(name) > ATTEMPT_STEM_CHARS:
             key = (stem_of(each.entry.path), each.level, each.entry.layer)
             stems.setdefault(key, []).append(each)
     found = {}

@@ -42,10 +42,12 @@ def worker(args: argparse.Namespace) -> int:
             return _dry_run(args, catalog, wanted)
         storages = storages_of(args, catalog)
         _look_for_tables(args, catalog, wanted)
+        workers: list[Worker] = []
         with (
-            Display(args.json) as display,
+            Display(args.json, workers) as display,
             Worker(catalog, storages, options, report=display.outcome) as working,
         ):
+            workers.append(working)
             with _stopped_by_signals(working.stop):
                 totals = working.run(once=args.once)
             stopped = working.stopped
@@ -67,7 +69,7 @@ def compact(args: argparse.Namespace) -> int:
             for each in running:
                 each.stop()
 
-        with Display(args.json) as display, _stopped_by_signals(stop):
+        with Display(args.json, running) as display, _stopped_by_signals(stop):
             outcomes = compact_table(
                 catalog,
                 storages,

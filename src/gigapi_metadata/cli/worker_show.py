@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Self
 
@@ -12,17 +13,22 @@ import msgspec
 from gigapi_metadata.cli import output
 from gigapi_metadata.cli.options import TableName
 from gigapi_metadata.cli.progress import can_show
+from gigapi_metadata.model import Plan
+from gigapi_metadata.names import dir_of
 from gigapi_metadata.worker.compact import Held
 from gigapi_metadata.worker.dry_run import Group, Unplanned
-from gigapi_metadata.worker.outcome import Outcome
+from gigapi_metadata.worker.loop import Worker
+from gigapi_metadata.worker.outcome import Outcome, kind_of, paths_of
 
 
 class Display:
     """Shows outcomes as they come: lines, or with `as_json` JSON lines, to stdout; on a terminal
-    with rich also what has been done so far, below them. For any thread."""
+    with rich also what `workers` are doing and what has been done so far, below them. For any
+    thread."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, workers: Sequence[Worker] = ()) -> None:
         self._json = as_json
+        self._workers = workers
         self._encode = msgspec.json.Encoder().encode
         self._lock = Lock()
         self._status: Any = None
@@ -46,15 +52,24 @@ class Display:
             self._bytes_in += outcome.work.bytes_in
             self._bytes_out += outcome.work.bytes_out
             self._failed += outcome.status in ("failed", "set aside")
-            if self._status is not None:
-                self._status.update(self._summary())
+
+    def __rich__(self) -> Any:
+        """What rich shows, asked for several times a second. Takes no lock: rich holds its own."""
+        from rich.text import Text
+
+        return Text(self._summary(), no_wrap=True, overflow="ellipsis")
 
     def _summary(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
-        return (
+        done = (
             f"{output.count(self._jobs, 'job')}, {output.count(self._files, 'file')}, "
             f"{output.size(self._bytes_in)} -> {output.size(self._bytes_out)}{failed}"
         )
+        plans = [plan for worker in self._workers for plan in worker.running]
+        if not plans:
+            return f"waiting; done: {done}"
+        more = f" and {len(plans) - 1} more" if len(plans) > 1 else ""
+        return f"{_describe(plans[0])}{more}; done: {done}"
 
     def __enter__(self) -> Self:
         if can_show() and sys.stdout.isatty() and not self._json:
@@ -62,7 +77,7 @@ class Display:
                 from rich.console import Console
             except ImportError:
                 return self
-            self._status = Console().status(self._summary())
+            self._status = Console().status(self)
             self._status.start()
         return self
 
@@ -70,6 +85,13 @@ class Display:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+
+def _describe(plan: Plan) -> str:
+    """What a job is about, on one line."""
+    paths = paths_of(plan)
+    what = f"{kind_of(plan)} {plan.database}.{plan.table} {dir_of(paths[0])}"
+    return output.printable(f"{what}, {output.count(len(paths), 'file')}")
 
 
 def write_dry_run(groups: list[Group], left: list[Unplanned], as_json: bool) -> None:

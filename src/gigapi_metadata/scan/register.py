@@ -17,6 +17,7 @@ import msgspec
 from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry
+from gigapi_metadata.planning import unregistered
 from gigapi_metadata.scan.reading import Outcome, Readers, Source
 from gigapi_metadata.scan.walk import Found, Tree
 
@@ -165,8 +166,12 @@ class _Scan:
                 doubtful.append((file, entry))
         self._note_vanished(known.values())
         if any(entry is None for _, entry in doubtful):
-            leaving = self._leaving()
-            staying = [pair for pair in doubtful if pair[1] or pair[0].path not in leaving]
+            leaving, coming = self._leaving_and_coming()
+            staying = [
+                (file, entry)
+                for file, entry in doubtful
+                if entry or not (file.path in leaving or file.path.startswith(coming))
+            ]
             self.report.leaving += len(doubtful) - len(staying)
         else:
             staying = doubtful
@@ -187,10 +192,13 @@ class _Scan:
             and not self.options.reread
         )
 
-    def _leaving(self) -> set[str]:
-        """Paths that were removed or merged into others, and wait for their file to be deleted."""
+    def _leaving_and_coming(self) -> tuple[set[str], tuple[str, ...]]:
+        """Paths that were removed or merged into others, and wait for their file to be deleted; and
+        how the paths begin of what workers write and have not registered, or were killed over.
+        Either would double rows."""
         plans = self.index.plans()
-        return {path for plan in plans if plan.kind == "drop" for path in plan.paths}
+        leaving = {path for plan in plans if plan.kind == "drop" for path in plan.paths}
+        return leaving, tuple(filter(None, map(unregistered, plans)))
 
     def _take(self, file: Found, entry: IndexEntry | None, outcome: Outcome) -> None:
         """Put what was read into the batch, if it is news."""

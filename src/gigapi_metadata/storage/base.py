@@ -45,6 +45,10 @@ class Storage(Protocol):
         """Copy a file into the local file `target`, which is replaced. Whole, or an error."""
         ...
 
+    def read(self, path: str, start: int, end: int) -> bytes:
+        """The bytes of a file from `start` up to `end`, all of them or an error."""
+        ...
+
     def put(self, path: str, source: Path) -> FileInfo:
         """Store the local file `source` as `path`, replacing what is there.
 
@@ -73,9 +77,9 @@ class Storage(Protocol):
         name begins with a `.` are left out, but `folder` itself may."""
         ...
 
-    def list(self, folder: str) -> list[FileInfo]:
-        """The files right in `folder`, sorted by path, unfinished ones (TEMP_PREFIX) included.
-        Empty when there is no such folder."""
+    def list(self, folder: str, prefixes: tuple[str, ...] = ("",)) -> list[FileInfo]:
+        """The files right in `folder` whose names begin with one of `prefixes`, sorted by path,
+        unfinished ones (TEMP_PREFIX) included. Empty when there is no such folder."""
         ...
 
 

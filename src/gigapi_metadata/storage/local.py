@@ -162,7 +162,7 @@ class LocalStorage:
             return []
         return sorted(found)
 
-    def list(self, folder: str) -> list[FileInfo]:
+    def list(self, folder: str, prefixes: tuple[str, ...] = ("",)) -> list[FileInfo]:
         """See `Storage.list`. Links and folders are left out."""
         found: list[FileInfo] = []
         path = f"{folder}/x" if folder else "x"
@@ -173,6 +173,8 @@ class LocalStorage:
                 os.scandir(opened) as all_,
             ):
                 for each in all_:
+                    if not each.name.startswith(prefixes):
+                        continue
                     with suppress(FileNotFoundError):  # gone since
                         status = each.stat(follow_symlinks=False)
                         if stat.S_ISREG(status.st_mode):

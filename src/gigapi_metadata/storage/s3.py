@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gigapi_metadata.errors import FileExists, FileMissing, MissingExtra, StorageError
 from gigapi_metadata.names import check_path, dir_of
-from gigapi_metadata.storage.base import FileInfo
+from gigapi_metadata.storage.base import TEMP_PREFIX, FileInfo
 from gigapi_metadata.storage.url import S3URL
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class S3Bucket:
     def _scrub(self, text: str) -> str:
         """`text` on one line, not too long, without credentials and signatures."""
         text = text.partition("\n\nDebug source:")[0]
+        told = re.search(r"<Code>([^<]+)</Code>.*?<Message>([^<]+)</Message>", text, re.DOTALL)
+        if told:  # S3's own words, without the XML and the URL around them
+            text = f"bucket {self._url.bucket!r}: {told[1]}: {told[2]}"
         for secret in (self._url.secret, self._url.key):
             if secret:
                 text = text.replace(secret, "***")
@@ -167,12 +170,14 @@ class S3Storage:
         return made
 
     def delete(self, path: str) -> bool:
-        """See `Storage.delete`."""
+        """See `Storage.delete`. That a file is gone can't be said while there is no bucket."""
         key = self._key(path)
         try:
             self.head(path)
             self._transfer(path, lambda obs, store: obs.delete(store, key))
         except FileMissing:
+            # Asked for one file, S3 says the same when there is no such bucket at all.
+            self._perform(path, lambda obs, store: obs.list_with_delimiter(store, key))
             return False
         return True
 
@@ -200,17 +205,21 @@ class S3Storage:
 
         return self._transfer(folder, look)
 
-    def list(self, folder: str) -> list[FileInfo]:
-        """See `Storage.list`."""
+    def list(self, folder: str, prefixes: tuple[str, ...] = ("",)) -> list[FileInfo]:
+        """See `Storage.list`. There are no unfinished files, so S3 is not asked for them."""
         key = dir_of(self._key(f"{folder}/x" if folder else "x"))
+        if all(prefix.startswith(TEMP_PREFIX) for prefix in prefixes):
+            return []
 
         def look(obs: Any, store: S3Store) -> list[FileInfo]:
             objects = obs.list_with_delimiter(store, key)["objects"]
             return sorted(
-                _info(each["path"].removeprefix(f"{self._base}/"), each) for each in objects
+                _info(each["path"].removeprefix(f"{self._base}/"), each)
+                for each in objects
+                if each["path"].rpartition("/")[2].startswith(prefixes)
             )
 
-        return self._perform(folder, look)
+        return self._transfer(folder, look)
 
     def end_of(self, path: str, size: int, length: int) -> bytes:
         """The last `length` bytes of a file of `size` bytes. FileMissing when it is not there."""

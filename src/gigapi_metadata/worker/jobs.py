@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, LeaseLost, MetadataError
+from gigapi_metadata.errors import Conflict, LeaseLost, MetadataError, StorageError
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.model import Plan, QueuedPlan
+from gigapi_metadata.model import IndexEntry, Plan, QueuedPlan
 from gigapi_metadata.names import dir_of
+from gigapi_metadata.planning import ATTEMPT_STEM_CHARS
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX, Storage
 from gigapi_metadata.worker.lease import Cancelled, Hold, Keeper
@@ -19,8 +20,8 @@ from gigapi_metadata.worker.outcome import Outcome, Status, Work, kind_of, layer
 from gigapi_metadata.worker.policy import RetryPolicy
 from gigapi_metadata.worker.workspace import Workspace
 
-STEM_CHARS = 24
-"""Of a UUID: what all attempts at a plan have in common in their files' names."""
+_MAGIC = b"PAR1"
+"""How a Parquet file ends."""
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -141,9 +142,10 @@ def clear_leftovers(job: Job, storage: Storage, path_to: str, *, temporary: bool
         LeaseLost: the plan is not held any more; nothing was deleted.
     """
     folder = dir_of(path_to)
-    stem = path_to[len(folder) + 1 if folder else 0 :][:STEM_CHARS]
+    stem = path_to[len(folder) + 1 if folder else 0 :][:ATTEMPT_STEM_CHARS]
+    names = (TEMP_PREFIX + stem,) if temporary else (TEMP_PREFIX + stem, stem)
     found = []
-    for file in storage.list(folder):
+    for file in storage.list(folder, names):
         name = file.path[len(folder) + 1 if folder else 0 :]
         unfinished = name.startswith(TEMP_PREFIX + stem) and name.endswith(TEMP_SUFFIX)
         finished = not temporary and name.startswith(stem)
@@ -156,6 +158,21 @@ def clear_leftovers(job: Job, storage: Storage, path_to: str, *, temporary: bool
     return sum(storage.delete(path) for path in found)
 
 
+def check_size(storage: Storage, entry: IndexEntry, size: int) -> None:
+    """A file that goes on as it is, without being read, must not be one that was cut off.
+
+    Raises:
+        StorageError: it has not the bytes that the catalog says, nor the end of a Parquet file.
+    """
+    if size == entry.size_bytes:
+        return
+    if size < len(_MAGIC) or storage.read(entry.path, size - len(_MAGIC), size) != _MAGIC:
+        raise StorageError(
+            f"{entry.path!r} has {size} bytes, the catalog says {entry.size_bytes}, and it does "
+            "not end as a Parquet file does"
+        )
+
+
 def attempt_path(path_to: str, token: str) -> str:
     """The name of one attempt's result: `path_to`, a UUID, with its last twelve digits replaced.
 
@@ -166,5 +183,5 @@ def attempt_path(path_to: str, token: str) -> str:
     folder = dir_of(path_to)
     name = path_to[len(folder) + 1 if folder else 0 :]
     stem, dot, rest = name.partition(".")
-    named = f"{stem[:STEM_CHARS]}{token}{dot}{rest}"
+    named = f"{stem[:ATTEMPT_STEM_CHARS]}{token}{dot}{rest}"
     return f"{folder}/{named}" if folder else named

@@ -21,11 +21,12 @@ from typing import Self
 import msgspec
 
 from gigapi_metadata.errors import InvalidConfiguration, MetadataError
+from gigapi_metadata.model import Plan
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.worker.drop import drop
 from gigapi_metadata.worker.finder import Filter, Finder, Found, Tables
 from gigapi_metadata.worker.jobs import Tools, carry_out
-from gigapi_metadata.worker.lease import Keeper
+from gigapi_metadata.worker.lease import Hold, Keeper
 from gigapi_metadata.worker.merge import merge
 from gigapi_metadata.worker.move import move
 from gigapi_metadata.worker.outcome import Outcome, Status, kind_of
@@ -137,6 +138,7 @@ class Worker:
                 everything else is done. Otherwise it is tried again.
         """
         self._finished, self._idle = False, 0
+        self._finder.look_again()
         faults: list[BaseException] = []
         threads = [
             Thread(target=self._work, args=(once, faults), name=f"gigapi-job-{n}", daemon=True)
@@ -164,6 +166,11 @@ class Worker:
         """Whether `stop` was called, or a fault has stopped it."""
         return self._stopping.is_set()
 
+    @property
+    def running(self) -> list[Plan]:
+        """The plans that are being carried out at this moment."""
+        return [hold.plan for hold in self._keeper.holds()]
+
     def close(self) -> None:
         """Remove temporary files. Plans are all given back by now."""
         self._keeper.close()
@@ -179,13 +186,18 @@ class Worker:
         deadline += 1.0
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
-        for hold in self._keeper.holds():
-            # It hangs in something that can't be interrupted. Its result has a name of its own and
-            # will not be registered.
-            try:
-                hold.index.release(hold.settle())
-            except MetadataError as fault:
-                log.warning("plan %s could not be given back: %s", hold.plan.id, fault)
+        # What still holds one hangs in something that can't be interrupted. Its result has a name
+        # of its own and will not be registered. A store that does not answer would be asked for
+        # minutes: then the plans come back when their leases have run out.
+        holds = self._keeper.holds()
+        giving = [Thread(target=_give_back, args=(hold,), daemon=True) for hold in holds]
+        for thread in giving:
+            thread.start()
+        deadline = time.monotonic() + 0.5
+        for hold, thread in zip(holds, giving, strict=True):
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                log.warning("plan %s could not be given back in time", hold.plan.id)
 
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
@@ -242,3 +254,10 @@ class Worker:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _give_back(hold: Hold) -> None:
+    try:
+        hold.index.release(hold.settle())
+    except MetadataError as fault:
+        log.warning("plan %s could not be given back: %s", hold.plan.id, fault)

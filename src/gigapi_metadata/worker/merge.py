@@ -25,7 +25,7 @@ from gigapi_metadata.model import IndexEntry, MergePlan
 from gigapi_metadata.names import dir_of
 from gigapi_metadata.parquet import entry_from_parquet
 from gigapi_metadata.storage import LocalStorage, S3Storage
-from gigapi_metadata.worker.jobs import Job, attempt_path, clear_leftovers
+from gigapi_metadata.worker.jobs import Job, attempt_path, check_size, clear_leftovers
 from gigapi_metadata.worker.rewrite import Interrupt, Limits, Merged, merge_files
 from gigapi_metadata.worker.sources import Input
 from gigapi_metadata.worker.unfinished import announce, registered
@@ -99,6 +99,7 @@ def _promote(
     job: Job, storage: LocalStorage | S3Storage, source: IndexEntry, path: str
 ) -> IndexEntry:
     """One file needs no merging: the same bytes go to the next level."""
+    check_size(storage, source, storage.head(source.path).size)
     made = storage.copy(source.path, path)
     return msgspec.structs.replace(source, path=path, size_bytes=made.size)
 

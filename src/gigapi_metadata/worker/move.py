@@ -12,7 +12,7 @@ import msgspec
 from gigapi_metadata.errors import Conflict, LeaseLost, MetadataError, StorageError
 from gigapi_metadata.model import IndexEntry, MovePlan
 from gigapi_metadata.storage import LocalStorage, S3Storage
-from gigapi_metadata.worker.jobs import Job, clear_leftovers
+from gigapi_metadata.worker.jobs import Job, check_size, clear_leftovers
 from gigapi_metadata.worker.unfinished import announce, registered
 
 
@@ -57,6 +57,7 @@ def _copy(
 ) -> IndexEntry:
     """Put the file into its new place; its entry there."""
     there = source.head(plan.path_from)
+    check_size(source, entry, there.size)
     announce(job, plan.layer_to, plan.path_to)
     job.step("announced")
     if isinstance(source, LocalStorage):

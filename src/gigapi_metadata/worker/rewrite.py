@@ -145,7 +145,8 @@ def _merge_or_halve(job: _Job, output: Path) -> int:
     middle = len(job.files) // 2
     pieces, parts = [], 0
     for number, half in enumerate((job.files[:middle], job.files[middle:])):
-        piece = output.with_name(f"{output.name}.{number}")
+        # Ends as `output` does: by that, what a killed worker has left of it is found and removed.
+        piece = output.with_name(f"{output.stem}-{number}{output.suffix}")
         pieces.append(piece)
         try:
             parts += _merge_or_halve(job._replace(files=half), piece)
