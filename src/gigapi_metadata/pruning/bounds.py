@@ -23,6 +23,7 @@ from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
 from gigapi_metadata.pruning.instants import DAY_NS, iso
 from gigapi_metadata.pruning.steps import Step
 from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value, float_32
+from gigapi_metadata.timerange import INT64_MAX
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -152,7 +153,7 @@ def _shown(value: Any, as_time: bool) -> str:
     if value is None:
         return "…"
     if type(value) in (int, float):
-        return iso(int(value)) if as_time else repr(value or 0)
+        return iso(int(value)) if as_time and abs(value) <= INT64_MAX else repr(value or 0)
     return repr(value)
 
 
@@ -203,6 +204,8 @@ def times_of(column: str, value: Value, steps: Sequence[Step]) -> tuple[int, int
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     first, last = math.floor(low), math.ceil(high)
+    if value.dated and any(step.kind == "date" for step in steps):
+        first -= first % DAY_NS  # it is cast to a DATE as well
     for step in reversed(steps):
         first, last = step.before(first, last)
     return first, last
@@ -241,17 +244,17 @@ def slack_of(entry: IndexEntry) -> Callable[[Number], Number]:
     def slack(number: Number) -> Number:
         if type(number) in exact:
             return _go_slack(number)
-        if type(number) is int and abs(number) < _CJSON_LIMIT and not rounded:
-            return 0  # an integer, which cjson writes as it is
-        return _cjson_slack(number)
+        if type(number) is int and abs(number) < _CJSON_LIMIT and exact and not rounded:
+            return 0
+        return _cjson_slack(number)  # 30 may have been 30.00000000000001
 
     return slack
 
 
 def _is_exact(number: Number) -> bool:
     """Whether it has digits that cjson would not have left."""
-    if isinstance(number, int):
-        return abs(number) >= _CJSON_LIMIT and len(str(abs(number)).rstrip("0")) > _CJSON_DIGITS
+    if isinstance(number, int) and len(str(abs(number)).rstrip("0")) <= _CJSON_DIGITS:
+        return False
     return bool(float(f"{number:.{_CJSON_DIGITS}g}") != number)
 
 
@@ -259,8 +262,9 @@ def _go_slack(number: Number) -> Number:
     """Go's JSON has integers as float64, and writes their shortest digits."""
     if isinstance(number, int) and abs(number) > _EXACT_IN_FLOAT:
         # Digits that a float64 would not have left prove that it has not been one.
-        shortest = int(Decimal(repr(float(number))))
-        return int(math.ulp(number)) if shortest == number else 0
+        near = float(number)
+        written = int(near), int(Decimal(repr(near)))
+        return int(math.ulp(near)) if number in written else 0
     return 0
 
 
