@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gigapi_metadata.pruning.bounds import Operator
+from gigapi_metadata.pruning.comparisons import Comparison, In, IsNull, Like
 from gigapi_metadata.pruning.conditions import (
     And,
-    Comparison,
     Condition,
     Constant,
-    In,
-    IsNull,
     IsTrue,
-    Like,
     Not,
     Or,
     Unknown,

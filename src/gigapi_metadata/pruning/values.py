@@ -118,7 +118,7 @@ def number_value(number: Number, shown: str = "", *, double: bool = False) -> Va
     shown = shown or str(number)
     if math.isnan(number):
         return Value(shown)  # NaN: the greatest of all, and in no statistics
-    near = _float(number)
+    near = float_of(number)
     low, high = min(number, near), max(number, near)
     if double and abs(near) >= _EXACT_IN_FLOAT:
         low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
@@ -179,7 +179,7 @@ def _rounded(value: Value, digits: int) -> Value:
     """What may be equal to a number that is, as the column, rounded to so many bits."""
     if value.numbers is None:
         return value
-    low, high = map(_float, value.numbers)
+    low, high = map(float_of, value.numbers)
     slack = 2.0 ** (2 - digits)
     if math.isfinite(low):
         low = min(value.numbers[0], low - abs(low) * slack)
@@ -188,7 +188,8 @@ def _rounded(value: Value, digits: int) -> Value:
     return replace(value, numbers=(low, high), digits=digits)
 
 
-def _float(number: Number) -> float:
+def float_of(number: Number) -> float:
+    """The nearest float, which may be infinite."""
     try:
         return float(number)
     except OverflowError:
@@ -203,7 +204,7 @@ def _widest(low: Decimal, high: Decimal) -> tuple[Number, Number]:
 def float_32(number: Number) -> float:
     """The nearest float32."""
     try:
-        found: float = struct.unpack("<f", struct.pack("<f", _float(number)))[0]
+        found: float = struct.unpack("<f", struct.pack("<f", float_of(number)))[0]
     except OverflowError:
         return math.inf if number > 0 else -math.inf
     return found
