@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from gigapi_metadata.model import TIME_COLUMNS
 from gigapi_metadata.pruning.instants import DAY_NS, iso
-from gigapi_metadata.pruning.rounding import MOST_ROUNDED, is_single
+from gigapi_metadata.pruning.rounding import MOST_ROUNDED, is_plausible, is_single
 from gigapi_metadata.pruning.statistics import Statistics
 from gigapi_metadata.pruning.steps import Step
 from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value
@@ -60,7 +60,7 @@ class Bounds:
             interval = value.interval
             if interval is None or (self._of_times and not self._compares(value, steps)):
                 return True
-            if not steps and possible(operator, low, high, *interval):
+            if (not steps and possible(operator, low, high, *interval)) or self._are_of_day(value):
                 return True
             return self._may_nearly_be(operator, value, steps)
         if steps:
@@ -73,6 +73,12 @@ class Bounds:
     def _compares(self, value: Value, steps: Sequence[Step]) -> bool:
         """Whether the entry's times, in nanoseconds, can stand for what is compared."""
         return self._column == TIME_COLUMNS[0] or _in_nanoseconds(value, steps)
+
+    def _are_of_day(self, value: Value) -> bool:
+        """Whether they may be times of day, and the constant has a date, which a TIME loses."""
+        if value.times is None or 0 <= value.times[0] <= DAY_NS:
+            return False
+        return all(each is None or 0 <= each <= DAY_NS for each in (self.low, self.high))
 
     def _may_nearly_be(self, operator: Operator, value: Value, steps: Sequence[Step]) -> bool:
         """Whether it may be after all, given how numbers are rounded and cast."""
@@ -227,6 +233,8 @@ def _cut(high: str, text: str) -> bool:
 
 def _usable(low: Any, high: Any) -> bool:
     """Whether they can be the bounds of one column."""
+    if not all(is_plausible(each) for each in (low, high) if type(each) is int):
+        return False
     kind, other = type(low), type(high)
     if kind is other:
         return kind in _KINDS and not low > high

@@ -16,6 +16,7 @@ from gigapi_metadata.pruning.values import Number, float_32
 CJSON_DIGITS = 14
 _CJSON_LIMIT = 10**CJSON_DIGITS
 _EXACT_IN_FLOAT = 2**53
+_HUGEST = 2**130
 MOST_ROUNDED = 1e-12
 """No number is off by a larger part of it."""
 
@@ -30,19 +31,33 @@ def rounds_to(exact: int, found: Any) -> bool:
 def slack_of(statistics: Iterable[Any]) -> Callable[[Number], Number]:
     """By how much a number may differ from the true one that is among `statistics`, which are all
     of one entry."""
-    numbers = [value for value in statistics if type(value) in (int, float)]
+    numbers = [value for value in statistics if type(value) in (int, float) and is_plausible(value)]
     # Digits that cjson would not have left prove that it has not had any number of that kind.
     exact = {type(number) for number in numbers if _is_exact(number)}
     rounded = any(type(number) is float and abs(number) >= _CJSON_LIMIT for number in numbers)
+    # cjson writes 30.0 as 30 and 10**15 as 1e+15, and 30.00000000000001 as 30 as well.
+    small_exact = not rounded and (exact or not all(map(_is_as_cjson_writes, numbers)))
 
     def slack(number: Number) -> Number:
         if type(number) in exact:
             return _go_slack(number)
-        if type(number) is int and abs(number) < _CJSON_LIMIT and exact and not rounded:
+        if type(number) is int and abs(number) < _CJSON_LIMIT and small_exact:
             return 0
-        return _cjson_slack(number)  # 30 may have been 30.00000000000001
+        return _cjson_slack(number)
 
     return slack
+
+
+def is_plausible(number: Number) -> bool:
+    """Whether any type of a column has such numbers."""
+    return isinstance(number, float) or abs(number) < _HUGEST
+
+
+def _is_as_cjson_writes(number: Number) -> bool:
+    """Whether a number read from JSON is of the type that it has after cjson."""
+    if isinstance(number, int):
+        return abs(number) < _CJSON_LIMIT
+    return number == 0 or abs(number) >= _CJSON_LIMIT or not number.is_integer()
 
 
 def _is_exact(number: Number) -> bool:

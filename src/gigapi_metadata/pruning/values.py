@@ -45,7 +45,8 @@ class Value:
     text: str | None = None
     flag: bool | None = None
     dated: bool = False
-    """Whether it is a string with a time of day, which a DATE column makes it lose."""
+    """Whether it is a string with a time of day, which a DATE column makes it lose; or any string
+    that may be cast to a type of time which is not that of its column."""
     digits: int | None = None
     """Bits that its type keeps of a number, if it is a floating-point type."""
 
@@ -172,7 +173,7 @@ def _no_text(value: Value) -> Value:
     if value.text is not None and times is not None:
         # A type of time may round to whole seconds.
         times = times[0] - _SECOND_NS, times[1] + _SECOND_NS
-    return replace(value, text=None, times=times)
+    return replace(value, text=None, times=times, dated=times is not None)
 
 
 def _rounded(value: Value, digits: int) -> Value:
