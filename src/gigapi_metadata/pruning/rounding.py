@@ -50,14 +50,14 @@ def slack_of(statistics: Iterable[Any]) -> Callable[[Number], Number]:
 
 def is_plausible(number: Number) -> bool:
     """Whether any type of a column has such numbers."""
-    return isinstance(number, float) or abs(number) < _HUGEST
+    return bool(isinstance(number, float) or abs(number) < _HUGEST)
 
 
 def _is_as_cjson_writes(number: Number) -> bool:
     """Whether a number read from JSON is of the type that it has after cjson."""
-    if isinstance(number, int):
-        return abs(number) < _CJSON_LIMIT
-    return number == 0 or abs(number) >= _CJSON_LIMIT or not number.is_integer()
+    small = bool(abs(number) < _CJSON_LIMIT)
+    whole = number == 0 or isinstance(number, int)
+    return small if whole else not (small and number.is_integer())
 
 
 def _is_exact(number: Number) -> bool:
