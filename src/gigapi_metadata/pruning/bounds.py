@@ -218,6 +218,11 @@ def possible(operator: Operator, low: Any, high: Any, first: Any, last: Any) -> 
     return not refuted
 
 
+def is_spelled(low: Any) -> bool:
+    """Whether a lower bound may be that of numbers or times, written as text."""
+    return isinstance(low, str) and bool(_DATE_LIKE.match(low) or _NUMBER_LIKE.fullmatch(low))
+
+
 def _numbers_may_be(operator: Operator, low: Any, high: Any, text: str) -> bool:
     try:
         first, last = (None if each is None else float(each) for each in (low, high))

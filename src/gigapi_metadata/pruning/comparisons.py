@@ -5,12 +5,15 @@ Everything here is immutable and pure. All times are int nanoseconds.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from gigapi_metadata.model import TIME_COLUMNS
-from gigapi_metadata.pruning.bounds import Bounds, Operator, bounds_of, times_of
+from gigapi_metadata.pruning.bounds import Bounds, Operator, bounds_of, is_spelled, times_of
 from gigapi_metadata.pruning.conditions import EVERYTHING, NOTHING, And, Condition, Constant, Or
 from gigapi_metadata.pruning.rounding import MOST_ROUNDED
 from gigapi_metadata.pruning.statistics import Statistics
@@ -26,7 +29,28 @@ _NEGATED: dict[Operator, Operator] = {
     ">": "<=",
     "<=": ">",
 }
-_LAST = "\U0010ffff" * 65  # above all text among statistics
+
+
+class Span(NamedTuple):
+    """A constant beside statistics: their types that it compares with as it stands, its bounds as
+    it stands, and bounds of all that it may stand for, however statistics were rounded."""
+
+    kinds: tuple[type, ...]
+    first: Any
+    last: Any
+    low: Any
+    high: Any
+
+
+def span_of(value: Value) -> Span:
+    """The span of a constant; without kinds if it takes a closer look."""
+    if value.text is not None:
+        return Span((str,), value.text, value.text, value.text, value.text)
+    if value.interval is None or value.interval_32 is None or value.dated:
+        return Span((), None, None, None, None)
+    low, high = (float_of(side) for side in value.interval_32)
+    slack = max(abs(low), abs(high)) * 2 * MOST_ROUNDED
+    return Span((int, float), *value.interval, low - slack, high + slack)
 
 
 @dataclass(frozen=True)
@@ -82,8 +106,8 @@ class Comparison(_OfColumn):
     def _plainly(self, low: Any, high: Any) -> bool | None:
         """Whether it may be TRUE, as far as that is plain to see however statistics are read; None
         if it takes a closer look, which few files do."""
-        kind, (kinds, first, last, below, above) = type(high), self._span
-        if kind not in kinds or type(low) not in kinds or low > high:
+        kinds, first, last, below, above = self._span
+        if type(high) not in kinds or type(low) not in kinds or low > high:
             return None
         match self.operator:
             case "=":
@@ -94,20 +118,13 @@ class Comparison(_OfColumn):
                 may, never = low < first, low > above
             case _:
                 may, never = low != high, False
+        if never and kinds[0] is str:
+            return None  # it may be a number or a time, or cut
         return True if may else False if never else None
 
     @cached_property
-    def _span(self) -> tuple[tuple[type, ...], Any, Any, Any, Any]:
-        """The types of statistics that the constant compares with as it stands, its bounds, and
-        what is surely below and above whatever it may stand for."""
-        value = self.value
-        if value.text is not None:
-            return (str,), value.text, value.text, "", _LAST
-        if value.interval is None or value.interval_32 is None or value.dated:
-            return (), None, None, None, None
-        below, above = (float_of(side) for side in value.interval_32)
-        slack = max(abs(below), abs(above)) * 2 * MOST_ROUNDED
-        return (int, float), *value.interval, below - slack, above + slack
+    def _span(self) -> Span:
+        return span_of(self.value)
 
     def _possible(self, bounds: Bounds) -> bool:
         return bounds.may_be(self.operator, self.value, self.steps)
@@ -139,29 +156,53 @@ class Comparison(_OfColumn):
 
 @dataclass(frozen=True)
 class In(_OfColumn):
-    """`column IN (values)`. A NULL among them is left out: it can't make it TRUE."""
+    """`column IN (values)`. A NULL among them is left out: it can't make it TRUE. `matches` is
+    False for NOT IN, which has no NULL."""
 
     values: tuple[Value, ...]
     with_null: bool = False
-
-    @cached_property
-    def _any(self) -> Or:
-        return Or(tuple(Comparison(self.column, "=", value) for value in self.values))
+    matches: bool = True
 
     def negated(self) -> Condition:
-        if self.with_null:
-            return And((self._any.negated(), Constant(None)))
-        return self._any.negated()
+        other = replace(self, with_null=False, matches=not self.matches)
+        return And((other, Constant(None))) if self.with_null else other
 
     def _possible(self, bounds: Bounds) -> bool:
-        return any(bounds.may_be("=", value) for value in self.values)
+        if self.matches:
+            return any(bounds.may_be("=", value) for value in self._near(bounds.low, bounds.high))
+        if bounds.low != bounds.high:
+            return True
+        return all(bounds.may_be("!=", value) for value in self.values)
+
+    def _near(self, low: Any, high: Any) -> Sequence[Value]:
+        """The values that may lie between, and others: of many, a few."""
+        kinds, firsts, lasts, values = self._order
+        if type(low) not in kinds or type(high) not in kinds or is_spelled(low):
+            return self.values
+        # One more: a text of which the upper bound is the beginning.
+        return values[bisect_left(lasts, low) : bisect_right(firsts, high) + 1]
+
+    @cached_property
+    def _order(self) -> tuple[tuple[type, ...], list[Any], list[Any], list[Value]]:
+        """The values in order, after what they surely are not below and, so far, not above; and
+        the types of statistics that compare with them."""
+        found = [(span_of(value), value) for value in self.values]
+        kinds = found[0][0].kinds if found else ()
+        if not kinds or any(span.kinds != kinds or span.low != span.low for span, _ in found):
+            return (), [], [], []  # of several kinds, or infinite
+        found.sort(key=lambda pair: pair[0].low)
+        lasts = list(accumulate((span.high for span, _ in found), max))
+        return kinds, [span.low for span, _ in found], lasts, [value for _, value in found]
 
     def window_of(self, column: str) -> Window:
-        return self._any.window_of(column) if column == self._key else EVERYTHING
+        if column != self._key or not self.matches:
+            return EVERYTHING
+        some = tuple(Comparison(self.column, "=", value) for value in self.values)
+        return Or(some).window_of(column)
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.values[:5])) + (", …" if len(self.values) > 5 else "")
-        return f"{self.column} in ({shown})"
+        return f"{self.column} {'in' if self.matches else 'not in'} ({shown})"
 
 
 @dataclass(frozen=True)
