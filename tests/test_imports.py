@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 # `x.*` is the package x with all that is in it, "" the package's own `__init__`.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("names", "timerange", "urls"),
+    ("html", "names", "timerange", "urls"),
     ("model",),
     ("validation",),
     ("config.*",),  # reads the environment and a file, when it is asked to

@@ -262,7 +262,7 @@ class Catalog:
         return f"<Catalog on {self.connection!r}>"
 
     def _repr_html_(self) -> str:
-        from gigapi_metadata.index.entries import table_html
+        from gigapi_metadata.html import table_html
 
         names = [
             (database, table) for database in self.databases() for table in self.tables(database)

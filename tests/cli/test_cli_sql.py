@@ -177,6 +177,8 @@ def test_the_prompt(lake: list[str], tmp_path: Path) -> None:
         terminal.until("sql> ")
         terminal.type("\\d\n")
         assert "db.t\r\n" in terminal.until("sql> ")
+        terminal.type("\\?\n")
+        assert "the tables\r\n" in terminal.until("sql> ")
         terminal.type("SELECT count(*) + 4000\n")
         terminal.until("... ")
         terminal.type("FROM db.t;\n")
@@ -192,7 +194,7 @@ def test_the_prompt(lake: list[str], tmp_path: Path) -> None:
         terminal.type("SELECT count(*) FROM range(100000000000) a(x) WHERE x * x % 7 = 3;\n")
         terminal.until("stopped", keys="\x03")
         terminal.until("sql> ")
-        terminal.type("\\q\n")
+        terminal.type("exit\n")
         assert terminal.process.wait(30) == 0
     finally:
         terminal.close()

@@ -42,7 +42,16 @@ INSTANTS = [
     0,
 ]
 FLOATS = [0.0, -0.0, 0.1, 0.30000000000000004, 30.5, 1.0000000000000002, 123.45678901234567]
-FLOATS += [1e300, -1e-300, math.nan, math.inf, -math.inf, 16777217.0, 9007199254740993.0]
+FLOATS += [
+    30.00000000000001,
+    1e300,
+    -1e-300,
+    math.nan,
+    math.inf,
+    -math.inf,
+    16777217.0,
+    9007199254740993.0,
+]
 INTEGERS = [0, 1, -1, 5, 30, 2**24 + 1, 2**53 + 1, 10**14 + 7, 1_152_921_504_606_846_977, 2**63 - 1]
 TEXTS = [
     "",
@@ -125,7 +134,17 @@ PLAIN = [*(name for name in TYPES if name != "r"), "r.q", "TS", '"S"']
 ON_TIMES = ["cast({0} as date)", "cast({0} as timestamp)", "cast({0} as timestamptz)"]
 ON_TIMES += ["date_trunc('hour', {0})", "date_trunc('day', {0})", "date_trunc('month', {0})"]
 ON_TIMES += ["epoch_ns({0})", "epoch_us({0})", "epoch_ms({0})", "epoch({0})"]
-ON_NUMBERS = ["{0} * 2", "{0} + 1", "{0} - 0.5", "{0} / 3", "{0} // 7", "{0} * 0.1", "abs({0})"]
+ON_NUMBERS = [
+    "{0} * 2",
+    "{0} + 1",
+    "{0} - 0.5",
+    "{0} / 3",
+    "{0} // 7",
+    "{0} // 0.5",
+    "{0} * 1e300",
+    "{0} * 0.1",
+    "abs({0})",
+]
 ON_NUMBERS += ["-{0}", "cast({0} as double)"]
 ON_NANOSECONDS = [
     "make_timestamp_ns({0})",
@@ -154,7 +173,7 @@ def _own(name: str, value: Any) -> list[str]:
     elif isinstance(value, float):
         found = [f"{quoted}::double", quoted]
     elif isinstance(value, (int, Decimal)):
-        found = [text, f"{text}.0" if isinstance(value, int) else quoted, quoted]
+        found = [text, f"{text}.0" if isinstance(value, int) else quoted, quoted, f"{text}::float"]
     elif name == "tz":
         found = [f"timestamptz '{text}+00'", f"'{text}+00'", f"timestamp {quoted}", quoted]
     elif isinstance(value, dt.datetime):

@@ -6,6 +6,7 @@ import datetime as dt
 import random
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,16 @@ def register(
 
 def fill(root: Path, catalog: Catalog) -> None:
     """Tables: db.t (int64 nanoseconds, two files an hour), db.u (timestamps, a column that only
-    later files have), "My DB"."Odd Table" (odd names, widening types), other.w (with a zone),
-    other.t (as db.t), other.days (dates)."""
+    later files have), db.strange (every file has other columns), "My DB"."Odd Table" (odd names,
+    widening types), other.w (with a zone), other.t (as db.t), other.days (dates)."""
     dice = random.Random(7)
     for hour in range(HOURS):
         for half in range(2):
             start = DAY + hour * HOUR + half * HOUR // 2
             _readings(root / "db/t/data", hour, half, start, dice)
         _levels(root / "db/u/data", hour, dice)
+        if hour < 6:
+            _strange(root / "db/strange/data", hour)
         _odd(root / "My DB/Odd Table/data", hour)
         _zoned(root / "other/w/data", hour)
         if hour < 3:
@@ -113,6 +116,25 @@ def _odd(folder: Path, hour: int) -> None:
     if hour == 5:
         columns["only here"] = [True, False]
     write(folder, hour, "o'x *[1]?", pa.table(columns))
+
+
+def _strange(folder: Path, hour: int) -> None:
+    start = (DAY + hour * HOUR) // 1000
+    kinds = pa.int8(), pa.int64(), pa.float32(), pa.float64(), pa.decimal128(10, 2), pa.int16()
+    value = Decimal("4.25") if hour == 4 else hour
+    columns: dict[str, Any] = {
+        "time": pa.array([start, start + 5], pa.timestamp("us", "UTC")),
+        "v": pa.array([value, None], kinds[hour]),
+    }
+    columns |= [
+        {},
+        {"x": [7, 8], "V2": ["a", "b"]},
+        {"X": [1, 2]},
+        {"V2": ["a", "b"], "place": [{"a": 1}, {"a": 2}]},
+        {"place": [{"a": 1, "b": "x"}, None]},
+        {"V2": ["a", "b"], "nothing": pa.nulls(2)},
+    ][hour]
+    write(folder, hour, "s", pa.table(dict(reversed(columns.items())) if hour % 2 else columns))
 
 
 def _zoned(folder: Path, hour: int) -> None:

@@ -37,6 +37,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
         table = catalog.table(name, name)
         table.batch([entry])
         shown = [catalog._repr_html_(), table._repr_html_(), table.get_all()._repr_html_()]
+        shown.append(table.explain(where="x = '<script>' or true")._repr_html_())
         for html in shown:
             assert "<script" not in html
             assert "&lt;script&gt;" in html

@@ -16,7 +16,7 @@ IN_T = f"__timestamp BETWEEN {FROM} AND {TO}"
 IN_U = "time >= '2024-01-15 03:00' AND time < '2024-01-15 05:00'"
 
 # A query, and how many files each of its mentions may read: None for all of them.
-T, U, ODD, W = 24, 12, 12, 12
+T, U, ODD = 24, 12, 12
 QUERIES: list[tuple[str, list[int]]] = [
     ("SELECT count(*) FROM db.t", [T]),
     (f"SELECT count(*), sum(n) FROM db.t WHERE {IN_T}", [4]),
@@ -46,6 +46,11 @@ QUERIES: list[tuple[str, list[int]]] = [
     ("SELECT count(*) FROM other.w WHERE ts < '2024-01-15 02:00:00+00'", [2]),
     ("SELECT count(*) FROM other.w WHERE ts <= '2024-01-15 03:00:00.000000002+00'", [4]),
     ("SELECT * FROM other.days WHERE time = DATE '2024-01-16'", [1]),
+    # Columns come in the order of all files
+    ("SELECT * FROM db.strange WHERE v = 4.25", [1]),
+    ("SELECT * FROM db.strange WHERE v > 2", [4]),
+    ("SELECT * FROM db.strange WHERE time > '2024-01-15 04:30+00'", [1]),
+    ("SELECT * FROM db.strange", [6]),
     ("SELECT time::VARCHAR AS time FROM db.u WHERE time < '2024-01-15 01:00'", [1]),
     ("SELECT level + 1000 AS level FROM db.u WHERE level > 1000", [U]),
     ("SELECT n AS extra FROM db.u WHERE extra > 'x2' AND time < '2024-01-15 04:00'", [4]),
@@ -81,6 +86,10 @@ QUERIES: list[tuple[str, list[int]]] = [
     ("SELECT count(*) FROM db.t WHERE NOT EXISTS (FROM db.u WHERE u.n = t.n AND level < 10 AND t.n < 20)", [T, 1]),
     ("SELECT n, (SELECT max(level) FROM db.u WHERE u.n <= t.n AND t.n < 50) AS m FROM db.t WHERE n < 20", [1, U]),
     ("SELECT max(n) FROM (SELECT * FROM db.t WHERE n < 20) WHERE n > 5", [1]),
+    # Names that columns get of themselves tell of tables, not of files
+    ("SELECT (SELECT count(*) FROM db.t WHERE n < 20), count(*) FROM db.u", [12, 1]),
+    ("SELECT n IN (SELECT level FROM db.u), db.t.n + 1 FROM db.t WHERE db.t.n < 20", [1, 12]),
+    ("SELECT * FROM (SELECT EXISTS (FROM db.u WHERE level < 5))", [1]),
     ("SELECT n FROM db.t WHERE n = (SELECT max(n) FROM db.t WHERE n < 120)", [T, 3]),
     # CTEs
     (f"WITH a AS (SELECT * FROM db.t WHERE {IN_T}) SELECT count(*) FROM a", [4]),

@@ -25,13 +25,14 @@ _HELP = r"""A query ends with ; and may have several lines.
   \d              the tables
   \d TABLE        the columns of a table
   \explain QUERY  which files a query would read, and why
-  \q              leave (or Ctrl-D)
+  \q              leave (or exit, quit, Ctrl-D)
 Ctrl-C stops a query that runs. TAB completes names of tables and columns."""
 _KEYWORDS = (
     *("select", "from", "where", "group by", "order by", "having", "limit", "distinct", "with"),
     *("join", "left join", "using", "on", "and", "or", "not", "in", "between", "is null", "like"),
     *("union all", "count", "avg", "min", "max", "sum", "desc", "describe", "summarize"),
 )
+_LEAVING = ("\\q", "exit", "quit")
 _COMMANDS = ("\\?", "\\d", "\\explain", "\\q")
 
 
@@ -59,9 +60,9 @@ class Prompt:
             except EOFError:
                 print()
                 return DONE
+            if not lines and line.strip().rstrip(";").lower() in _LEAVING:
+                return DONE
             if not lines and line.strip().startswith("\\"):
-                if line.split()[0] == "\\q":
-                    return DONE
                 self._guarded(lambda typed=line: self._command(typed))
                 continue
             lines.append(line)
@@ -100,7 +101,8 @@ class Prompt:
         elif word == "\\explain" and rest:
             sql_output.write_plan(self._catalog, self._catalog.sql(rest).plan, False)
         else:
-            output.note(_HELP)
+            for each in _HELP.splitlines():
+                output.note(each)
 
     def _tables(self) -> list[str]:
         catalog = self._catalog

@@ -1,15 +1,11 @@
-"""How entries and tables look to a person, in a terminal and in a notebook.
-
-Everything that goes into HTML is escaped: names and statistics are other people's text.
-"""
+"""How entries and tables look to a person, in a terminal and in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import TYPE_CHECKING, Any
 
+from gigapi_metadata.html import table_html
 from gigapi_metadata.model import IndexEntry
 
 if TYPE_CHECKING:
@@ -62,20 +58,6 @@ def index_html(index: Index[Any], folders: int) -> str:
         ),
     ]
     return table_html((f"{index.database}.{index.table}", ""), rows)
-
-
-def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """An HTML table of text, which is escaped."""
-    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    # The class is the one that notebooks have a style for.
-    return (
-        f'<table class="dataframe">{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
-    )
 
 
 def _moment(time_ns: int) -> str:

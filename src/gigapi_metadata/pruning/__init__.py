@@ -6,24 +6,20 @@ may any of its rows match? The answer is False only if statistics prove it. Pure
 which parses SQL and works out constants; tuples do without it.
 """
 
-from gigapi_metadata.pruning.bounds import is_time_column
+from gigapi_metadata.pruning.comparisons import Comparison, In, IsNull, Like, between
 from gigapi_metadata.pruning.conditions import (
     And,
-    Comparison,
     Condition,
     Constant,
-    In,
-    IsNull,
     IsTrue,
-    Like,
     Not,
     Or,
     Unknown,
-    between,
 )
 from gigapi_metadata.pruning.explaining import Decision, Explanation, Folder
 from gigapi_metadata.pruning.instants import iso
 from gigapi_metadata.pruning.parsing import Where, condition_from_duckdb, parse_condition
+from gigapi_metadata.pruning.statistics import is_time_column
 
 __all__ = [
     "And",

@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
+from gigapi_metadata.model import TIME_COLUMNS
 from gigapi_metadata.pruning.instants import DAY_NS, iso
+from gigapi_metadata.pruning.rounding import MOST_ROUNDED, is_plausible, is_single
+from gigapi_metadata.pruning.statistics import Statistics
 from gigapi_metadata.pruning.steps import Step
-from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value, float_32
+from gigapi_metadata.pruning.values import PLAUSIBLE_NS, Number, Value
+from gigapi_metadata.timerange import INT64_MAX
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
-_CJSON_DIGITS = 14
-_CJSON_LIMIT = 10**_CJSON_DIGITS
-_EXACT_IN_FLOAT = 2**53
-_MOST_ROUNDED = 1e-12
 _MAYBE_CUT = 16
 """A text this long may be the beginning of a longer one, cut by a writer without rounding it up."""
 
@@ -44,12 +41,12 @@ class Bounds:
     `of_times` says that they are nanoseconds, whatever unit the column itself may count.
     """
 
-    __slots__ = ("_column", "_entry", "_of_times", "high", "low")
+    __slots__ = ("_column", "_of_times", "_statistics", "high", "low")
 
     def __init__(
-        self, entry: IndexEntry, column: str, low: Any, high: Any, of_times: bool = False
+        self, statistics: Statistics, column: str, low: Any, high: Any, of_times: bool = False
     ) -> None:
-        self._entry = entry
+        self._statistics = statistics
         self._column = column
         self.low = low
         self.high = high
@@ -63,7 +60,7 @@ class Bounds:
             interval = value.interval
             if interval is None or (self._of_times and not self._compares(value, steps)):
                 return True
-            if not steps and possible(operator, low, high, *interval):
+            if (not steps and possible(operator, low, high, *interval)) or self._are_of_day(value):
                 return True
             return self._may_nearly_be(operator, value, steps)
         if steps:
@@ -77,19 +74,27 @@ class Bounds:
         """Whether the entry's times, in nanoseconds, can stand for what is compared."""
         return self._column == TIME_COLUMNS[0] or _in_nanoseconds(value, steps)
 
+    def _are_of_day(self, value: Value) -> bool:
+        """Whether they may be times of day, and the constant has a date, which a TIME loses."""
+        if value.times is None or 0 <= value.times[0] <= DAY_NS:
+            return False
+        return all(each is None or 0 <= each <= DAY_NS for each in (self.low, self.high))
+
     def _may_nearly_be(self, operator: Operator, value: Value, steps: Sequence[Step]) -> bool:
         """Whether it may be after all, given how numbers are rounded and cast."""
         low, high = self.low, self.high
-        single = _is_single(low) and _is_single(high)
-        interval = value.interval_32 if single else value.interval
+        interval = value.interval_32
         if interval is None:
             return True
         if not steps and not value.dated:
             # Mostly they are far apart, and it need not be known by how much they are rounded.
-            wide_low = None if low is None else low - abs(low) * _MOST_ROUNDED
-            wide_high = None if high is None else high + abs(high) * _MOST_ROUNDED
+            wide_low = None if low is None else low - abs(low) * MOST_ROUNDED
+            wide_high = None if high is None else high + abs(high) * MOST_ROUNDED
             if not possible(operator, wide_low, wide_high, *interval):
                 return False
+        single = is_single(low) and is_single(high)
+        if not single:
+            interval = value.interval or interval
         low, high = self._unrounded()
         for step in steps:
             low = None if low is None else step.low(low, single)
@@ -100,10 +105,10 @@ class Bounds:
 
     def _unrounded(self) -> tuple[Number, Number]:
         """Where the numbers lie that the bounds may have been rounded from."""
-        entry, low, high = self._entry, self.low, self.high
-        if self._of_times or (self._column in TIME_COLUMNS and _agrees(entry, self._column)):
-            return entry.min_time, entry.max_time
-        slack = slack_of(entry)
+        statistics, low, high = self._statistics, self.low, self.high
+        if self._of_times or (self._column in TIME_COLUMNS and statistics.agrees(self._column)):
+            return statistics.entry.min_time, statistics.entry.max_time
+        slack = statistics.slack
         return (
             None if low is None else low - slack(low),
             None if high is None else high + slack(high),
@@ -152,7 +157,7 @@ def _shown(value: Any, as_time: bool) -> str:
     if value is None:
         return "…"
     if type(value) in (int, float):
-        return iso(int(value)) if as_time else repr(value or 0)
+        return iso(int(value)) if as_time and abs(value) <= INT64_MAX else repr(value or 0)
     return repr(value)
 
 
@@ -167,31 +172,15 @@ def _in_nanoseconds(value: Value, steps: Sequence[Step]) -> bool:
     )
 
 
-def bounds_of(entry: IndexEntry, column: str, time_column: str | None = None) -> Bounds | None:
-    """The bounds of `column`, which is in lower case; None if nothing is known of it.
-
-    `time_column` as in `Condition.may_match`.
-    """
-    low, high = _statistics(entry, column)
+def bounds_of(statistics: Statistics, column: str) -> Bounds | None:
+    """The bounds of `column`, which is in lower case; None if nothing is known of it."""
+    low, high = statistics.of(column)
     if low is None and high is None:
-        if is_time_column(entry, column, time_column):
-            return Bounds(entry, column, entry.min_time, entry.max_time, True)
+        if statistics.is_time_column(column):
+            entry = statistics.entry
+            return Bounds(statistics, column, entry.min_time, entry.max_time, True)
         return None
-    return Bounds(entry, column, low, high) if _usable(low, high) else None
-
-
-def is_time_column(entry: IndexEntry, column: str, time_column: str | None = None) -> bool:
-    """Whether the entry's `min_time` and `max_time` are surely those of `column`, which is in lower
-    case. They are of `time_column`, if that is known."""
-    if time_column is not None:
-        return column == time_column.lower()
-    if column not in TIME_COLUMNS:
-        return False
-    if _statistics(entry, column) != (None, None):
-        return _agrees(entry, column)
-    return column == TIME_COLUMNS[0] and not any(
-        _statistics(entry, other) != (None, None) for other in TIME_COLUMNS[1:]
-    )
+    return Bounds(statistics, column, low, high) if _usable(low, high) else None
 
 
 def times_of(column: str, value: Value, steps: Sequence[Step]) -> tuple[int, int] | None:
@@ -203,71 +192,11 @@ def times_of(column: str, value: Value, steps: Sequence[Step]) -> tuple[int, int
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     first, last = math.floor(low), math.ceil(high)
+    if value.dated and any(step.kind == "date" for step in steps):
+        first -= first % DAY_NS  # it is cast to a DATE as well
     for step in reversed(steps):
         first, last = step.before(first, last)
     return first, last
-
-
-def _agrees(entry: IndexEntry, column: str) -> bool:
-    """Whether statistics of `column` are those that the entry's times would have."""
-    for other in TIME_COLUMNS[: TIME_COLUMNS.index(column)]:
-        if _statistics(entry, other) != (None, None):
-            return False
-    low, high = _statistics(entry, column)
-    return _rounds_to(entry.min_time, low) and (
-        _rounds_to(entry.max_time, high)
-        or _rounds_to(entry.max_time - DAY_NS + 1, high)  # a DATE, which is its whole day
-    )
-
-
-def _rounds_to(exact: int, found: Any) -> bool:
-    if type(found) not in (int, float):
-        return False
-    return bool(exact == found or float(f"{exact:.{_CJSON_DIGITS}g}") == found)
-
-
-def slack_of(entry: IndexEntry) -> Callable[[Number], Number]:
-    """By how much a number among the entry's statistics may differ from the true one."""
-    numbers = [
-        value
-        for stats in (entry.min_data, entry.max_data)
-        for value in (stats or {}).values()
-        if type(value) in (int, float)
-    ]
-    # Digits that cjson would not have left prove that it has not had any number of that kind.
-    exact = {type(number) for number in numbers if _is_exact(number)}
-    rounded = any(type(number) is float and abs(number) >= _CJSON_LIMIT for number in numbers)
-
-    def slack(number: Number) -> Number:
-        if type(number) in exact:
-            return _go_slack(number)
-        if type(number) is int and abs(number) < _CJSON_LIMIT and not rounded:
-            return 0  # an integer, which cjson writes as it is
-        return _cjson_slack(number)
-
-    return slack
-
-
-def _is_exact(number: Number) -> bool:
-    """Whether it has digits that cjson would not have left."""
-    if isinstance(number, int):
-        return abs(number) >= _CJSON_LIMIT and len(str(abs(number)).rstrip("0")) > _CJSON_DIGITS
-    return bool(float(f"{number:.{_CJSON_DIGITS}g}") != number)
-
-
-def _go_slack(number: Number) -> Number:
-    """Go's JSON has integers as float64, and writes their shortest digits."""
-    if isinstance(number, int) and abs(number) > _EXACT_IN_FLOAT:
-        # Digits that a float64 would not have left prove that it has not been one.
-        shortest = int(Decimal(repr(float(number))))
-        return int(math.ulp(number)) if shortest == number else 0
-    return 0
-
-
-def _cjson_slack(number: Number) -> Number:
-    if isinstance(number, int) and abs(number) >= _CJSON_LIMIT:
-        return 10 ** (len(str(abs(number))) - _CJSON_DIGITS) + int(math.ulp(number))
-    return abs(float(number)) * 10.0 ** (1 - _CJSON_DIGITS)
 
 
 def possible(operator: Operator, low: Any, high: Any, first: Any, last: Any) -> bool:
@@ -289,6 +218,11 @@ def possible(operator: Operator, low: Any, high: Any, first: Any, last: Any) -> 
     return not refuted
 
 
+def is_spelled(low: Any) -> bool:
+    """Whether a lower bound may be that of numbers or times, written as text."""
+    return isinstance(low, str) and bool(_DATE_LIKE.match(low) or _NUMBER_LIKE.fullmatch(low))
+
+
 def _numbers_may_be(operator: Operator, low: Any, high: Any, text: str) -> bool:
     try:
         first, last = (None if each is None else float(each) for each in (low, high))
@@ -304,31 +238,11 @@ def _cut(high: str, text: str) -> bool:
 
 def _usable(low: Any, high: Any) -> bool:
     """Whether they can be the bounds of one column."""
+    if not all(is_plausible(each) for each in (low, high) if type(each) is int):
+        return False
     kind, other = type(low), type(high)
     if kind is other:
         return kind in _KINDS and not low > high
     if low is None or high is None:
         return (other if low is None else kind) in _KINDS
     return {kind, other} == {int, float} and not low > high
-
-
-def _is_single(number: Any) -> bool:
-    """Whether a column of float32 may hold it, before it was rounded. (No bound: it may.)"""
-    if number is None:
-        return True
-    single = float_32(number)
-    return bool(single == number or float(f"{single:.{_CJSON_DIGITS}g}") == number)
-
-
-def _statistics(entry: IndexEntry, column: str) -> tuple[Any, Any]:
-    lowest, highest = entry.min_data or {}, entry.max_data or {}
-    name = _name_in(tuple(lowest), column) or _name_in(tuple(highest), column)
-    return (None, None) if name is None else (lowest.get(name), highest.get(name))
-
-
-@lru_cache(maxsize=4096)
-def _name_in(names: tuple[str, ...], column: str) -> str | None:
-    """Which of `names` means `column`, in lower case: DuckDB's names have no case. None if it is
-    not there, or not sure."""
-    found = [name for name in names if name.lower() == column]
-    return found[0] if len(found) == 1 else None

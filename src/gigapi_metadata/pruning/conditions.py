@@ -1,4 +1,4 @@
-"""Conditions: a small algebra over a table's columns, and what statistics prove about them.
+"""Conditions: a small algebra of what rows are asked for; `comparisons` are its leaves.
 
 SQL's logic has three values, and a row is kept by TRUE alone. Each condition therefore says for
 which files it may be TRUE; NOT is no operation of its own but pushed down to the comparisons, where
@@ -10,25 +10,15 @@ Everything here is immutable and pure. All times are int nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
-from gigapi_metadata.pruning.bounds import Bounds, Operator, bounds_of, times_of
-from gigapi_metadata.pruning.steps import Step
-from gigapi_metadata.pruning.values import Value
-from gigapi_metadata.timerange import INT64_MAX, INT64_MIN, Window
+from gigapi_metadata.pruning.statistics import Statistics
+from gigapi_metadata.timerange import Window
 
-_NEGATED: dict[Operator, Operator] = {
-    "=": "!=",
-    "!=": "=",
-    "<": ">=",
-    ">=": "<",
-    ">": "<=",
-    "<=": ">",
-}
-_EVERYTHING = Window()
-_NOTHING = Window(1, 0)
+EVERYTHING = Window()
+NOTHING = Window(1, 0)
 
 
 class Condition:
@@ -42,12 +32,16 @@ class Condition:
         they are taken for those of `__timestamp`, GigAPI's own, and of a column whose statistics
         agree with them.
         """
-        return self._refuted(entry, time_column) is None
+        return self.refuted(Statistics(entry, time_column)) is None
 
     def why_not(self, entry: IndexEntry, time_column: str | None = None) -> str | None:
         """Why no row of the entry's file can match, for people; None if one may."""
-        refuted = self._refuted(entry, time_column)
-        return None if refuted is None else refuted.reason(entry, time_column)
+        return self.reason_against(Statistics(entry, time_column))
+
+    def reason_against(self, statistics: Statistics) -> str | None:
+        """The same, of statistics."""
+        refuted = self.refuted(statistics)
+        return None if refuted is None else refuted.reason(statistics)
 
     def window(self, time_columns: str | Sequence[str] = TIME_COLUMNS) -> Window:
         """The bounds in nanoseconds that every matching row's time lies in, inclusive.
@@ -56,10 +50,10 @@ class Condition:
         unbounded if it bounds none, and empty (`after > before`) if it can't be TRUE.
         """
         for column in (time_columns,) if isinstance(time_columns, str) else time_columns:
-            found = self._window(column.lower())
-            if found != _EVERYTHING:
+            found = self.window_of(column.lower())
+            if found != EVERYTHING:
                 return found
-        return _EVERYTHING
+        return EVERYTHING
 
     def negated(self) -> Condition:
         """The condition that is TRUE where this one is FALSE, and NULL where it is NULL."""
@@ -70,16 +64,17 @@ class Condition:
         """The columns that pruning looks at."""
         return frozenset()
 
-    def reason(self, entry: IndexEntry, time_column: str | None) -> str:
+    def reason(self, statistics: Statistics) -> str:
         """Why a condition that is refuted is so."""
         return f"{self} is never true"
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
+    def refuted(self, statistics: Statistics) -> Condition | None:
         """The part of the condition that can't be TRUE for any row, which makes all of it so."""
         raise NotImplementedError
 
-    def _window(self, column: str) -> Window:
-        return _EVERYTHING
+    def window_of(self, column: str) -> Window:
+        """The window of one column, which is in lower case."""
+        return EVERYTHING
 
     def __and__(self, other: Condition) -> Condition:
         return And((self, other))
@@ -104,19 +99,19 @@ class And(Condition):
     def columns(self) -> frozenset[str]:
         return frozenset().union(*(part.columns for part in self.parts))
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
+    def refuted(self, statistics: Statistics) -> Condition | None:
         for part in self.parts:
-            refuted = part._refuted(entry, time_column)
+            refuted = part.refuted(statistics)
             if refuted is not None:
                 return refuted
         return None
 
-    def _window(self, column: str) -> Window:
-        found = _EVERYTHING
+    def window_of(self, column: str) -> Window:
+        found = EVERYTHING
         for part in self.parts:
-            window = part._window(column)
+            window = part.window_of(column)
             found = Window(max(found.after, window.after), min(found.before, window.before))
-        return found if found.after <= found.before else _NOTHING
+        return found if found.after <= found.before else NOTHING
 
     def __str__(self) -> str:
         return " and ".join(map(_bracketed, self.parts)) or "true"
@@ -135,24 +130,24 @@ class Or(Condition):
     def columns(self) -> frozenset[str]:
         return frozenset().union(*(part.columns for part in self.parts))
 
-    def reason(self, entry: IndexEntry, time_column: str | None) -> str:
-        reasons = (part.why_not(entry, time_column) for part in self.parts)
+    def reason(self, statistics: Statistics) -> str:
+        reasons = (part.reason_against(statistics) for part in self.parts)
         return "; ".join(filter(None, reasons)) or "false is never true"
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
+    def refuted(self, statistics: Statistics) -> Condition | None:
         for part in self.parts:
-            if part._refuted(entry, time_column) is None:
+            if part.refuted(statistics) is None:
                 return None
         return self
 
-    def _window(self, column: str) -> Window:
-        found = _NOTHING
+    def window_of(self, column: str) -> Window:
+        found = NOTHING
         for part in self.parts:
-            window = part._window(column)
+            window = part.window_of(column)
             if window.after <= window.before:
                 found = (
                     window
-                    if found is _NOTHING
+                    if found is NOTHING
                     else Window(min(found.after, window.after), max(found.before, window.before))
                 )
         return found
@@ -178,11 +173,11 @@ class Not(Condition):
     def columns(self) -> frozenset[str]:
         return self.part.columns
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
-        return self._meaning._refuted(entry, time_column)
+    def refuted(self, statistics: Statistics) -> Condition | None:
+        return self._meaning.refuted(statistics)
 
-    def _window(self, column: str) -> Window:
-        return self._meaning._window(column)
+    def window_of(self, column: str) -> Window:
+        return self._meaning.window_of(column)
 
     def __str__(self) -> str:
         return f"not {_bracketed(self.part)}"
@@ -202,11 +197,11 @@ class IsTrue(Condition):
     def columns(self) -> frozenset[str]:
         return self.part.columns
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
-        return self.part._refuted(entry, time_column)
+    def refuted(self, statistics: Statistics) -> Condition | None:
+        return self.part.refuted(statistics)
 
-    def _window(self, column: str) -> Window:
-        return self.part._window(column)
+    def window_of(self, column: str) -> Window:
+        return self.part.window_of(column)
 
     @property
     def _shown(self) -> str:
@@ -225,11 +220,11 @@ class Constant(Condition):
     def negated(self) -> Condition:
         return self if self.truth is None else Constant(not self.truth)
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
+    def refuted(self, statistics: Statistics) -> Condition | None:
         return None if self.truth else self
 
-    def _window(self, column: str) -> Window:
-        return _EVERYTHING if self.truth else _NOTHING
+    def window_of(self, column: str) -> Window:
+        return EVERYTHING if self.truth else NOTHING
 
     def __str__(self) -> str:
         return "null" if self.truth is None else str(self.truth).lower()
@@ -244,153 +239,11 @@ class Unknown(Condition):
     def negated(self) -> Condition:
         return self
 
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
+    def refuted(self, statistics: Statistics) -> Condition | None:
         return None
 
     def __str__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True)
-class _OfColumn(Condition):
-    """A condition on one column, whose name has no case (as in DuckDB)."""
-
-    column: str
-
-    @property
-    def columns(self) -> frozenset[str]:
-        return frozenset((self.column,))
-
-    @cached_property
-    def _key(self) -> str:
-        return self.column.lower()
-
-    def reason(self, entry: IndexEntry, time_column: str | None) -> str:
-        bounds = bounds_of(entry, self._key, time_column)
-        shown = "other values" if bounds is None else bounds.shown(self._about_times)
-        return f"{self}: {self.column} is {shown}"
-
-    @property
-    def _about_times(self) -> bool:
-        return self._key in TIME_COLUMNS
-
-    def _refuted(self, entry: IndexEntry, time_column: str | None) -> Condition | None:
-        bounds = bounds_of(entry, self._key, time_column)
-        return None if bounds is None or self._possible(bounds) else self
-
-    def _possible(self, bounds: Bounds) -> bool:
-        """Whether it may be TRUE for a value within `bounds`."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Comparison(_OfColumn):
-    """`column operator value`, or what `steps` make of the column, which is `shown` so."""
-
-    operator: Operator
-    value: Value
-    steps: tuple[Step, ...] = ()
-    shown: str = ""
-
-    def negated(self) -> Condition:
-        return replace(self, operator=_NEGATED[self.operator])
-
-    def _possible(self, bounds: Bounds) -> bool:
-        return bounds.may_be(self.operator, self.value, self.steps)
-
-    def _window(self, column: str) -> Window:
-        if column != self._key or self.operator == "!=":
-            return _EVERYTHING
-        found = times_of(self._key, self.value, self.steps)
-        if found is None:
-            return _EVERYTHING
-        first, last = found
-        exact = not self.steps and first == last
-        after = first + (exact and self.operator == ">")
-        before = last - (exact and self.operator == "<")
-        if self.operator in ("<", "<="):
-            after = INT64_MIN
-        elif self.operator in (">", ">="):
-            before = INT64_MAX
-        window = Window(max(after, INT64_MIN), min(before, INT64_MAX))
-        return window if window.after <= window.before else _NOTHING
-
-    @property
-    def _about_times(self) -> bool:
-        return self.value.times is not None or self._key in TIME_COLUMNS
-
-    def __str__(self) -> str:
-        return f"{self.shown or self.column} {self.operator} {self.value}"
-
-
-@dataclass(frozen=True)
-class In(_OfColumn):
-    """`column IN (values)`. A NULL among them is left out: it can't make it TRUE."""
-
-    values: tuple[Value, ...]
-    with_null: bool = False
-
-    @cached_property
-    def _any(self) -> Or:
-        return Or(tuple(Comparison(self.column, "=", value) for value in self.values))
-
-    def negated(self) -> Condition:
-        if self.with_null:
-            return And((self._any.negated(), Constant(None)))
-        return self._any.negated()
-
-    def _possible(self, bounds: Bounds) -> bool:
-        return any(bounds.may_be("=", value) for value in self.values)
-
-    def _window(self, column: str) -> Window:
-        return self._any._window(column) if column == self._key else _EVERYTHING
-
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.values[:5])) + (", …" if len(self.values) > 5 else "")
-        return f"{self.column} in ({shown})"
-
-
-@dataclass(frozen=True)
-class IsNull(_OfColumn):
-    """`column IS NULL`, or IS NOT NULL. Statistics don't count nulls, so it may always be TRUE."""
-
-    is_null: bool = True
-
-    def negated(self) -> Condition:
-        return IsNull(self.column, not self.is_null)
-
-    def _possible(self, bounds: Bounds) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return f"{self.column} is {'' if self.is_null else 'not '}null"
-
-
-@dataclass(frozen=True)
-class Like(_OfColumn):
-    """A text that begins with `prefix`. When `whole`, that is all that is asked for; otherwise more
-    is (`LIKE 'a%b'`), and it can't be negated. `matches` is False for NOT LIKE."""
-
-    prefix: str
-    whole: bool = True
-    matches: bool = True
-
-    def negated(self) -> Condition:
-        return Like(self.column, self.prefix, self.whole, not self.matches)
-
-    def _possible(self, bounds: Bounds) -> bool:
-        if self.matches:
-            return bounds.may_begin_with(self.prefix)
-        return not (self.whole and bounds.all_begin_with(self.prefix))
-
-    def __str__(self) -> str:
-        rest = "%" if self.whole else "%…"
-        return f"{self.column} {'' if self.matches else 'not '}like '{self.prefix}{rest}'"
-
-
-def between(column: str, low: Value, high: Value) -> Condition:
-    """`column BETWEEN low AND high`."""
-    return And((Comparison(column, ">=", low), Comparison(column, "<=", high)))
 
 
 def all_of(parts: Iterable[Condition]) -> Condition:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from gigapi_metadata.html import table_html
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of
 
@@ -90,15 +91,32 @@ class Explanation(list[IndexEntry]):
         return f"<Explanation: {len(self.kept)} of {len(self.decisions)} files of {self.table}>"
 
     def __str__(self) -> str:
-        kept, count = len(self.kept), len(self.decisions)
-        total = self.kept_bytes + self.skipped_bytes
-        lines = [
-            f"{self.table}: {self.question}",
-            f"keeps {kept:,} of {count:,} files, {self.kept_bytes:,} of {total:,} bytes",
-        ]
+        lines = [f"{self.table}: {self.question}", self._summary]
         for folder in self.folders:
             lines += _folder_lines(folder)
         return "\n".join(lines)
+
+    @property
+    def _summary(self) -> str:
+        total = self.kept_bytes + self.skipped_bytes
+        return (
+            f"keeps {len(self.kept):,} of {len(self.decisions):,} files, "
+            f"{self.kept_bytes:,} of {total:,} bytes"
+        )
+
+    def _repr_html_(self) -> str:
+        cut = f", the first {_SHOWN_FILES} shown" if len(self.decisions) > _SHOWN_FILES else ""
+        rows = [
+            (
+                each.entry.path,
+                f"{each.entry.size_bytes:,}",
+                "keep" if each.kept else "skip",
+                each.reason,
+            )
+            for each in self.decisions[:_SHOWN_FILES]
+        ]
+        caption = f"{self.table}: {self.question}; {self._summary}{cut}"
+        return table_html(("path", "bytes", "", "reason"), rows, caption)
 
 
 def _folder_lines(folder: Folder) -> list[str]:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 
 from gigapi_metadata.pruning.bounds import Operator
-from gigapi_metadata.pruning.conditions import Comparison, Condition, Unknown
+from gigapi_metadata.pruning.comparisons import Comparison
+from gigapi_metadata.pruning.conditions import Condition, Unknown
 from gigapi_metadata.pruning.instants import Zone
 from gigapi_metadata.pruning.steps import LONGEST_NS, UNITS_NS, Step
 from gigapi_metadata.pruning.values import Value

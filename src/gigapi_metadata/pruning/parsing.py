@@ -6,15 +6,8 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from gigapi_metadata.errors import InvalidCondition
-from gigapi_metadata.pruning.conditions import (
-    Comparison,
-    Condition,
-    Constant,
-    In,
-    IsNull,
-    Or,
-    all_of,
-)
+from gigapi_metadata.pruning.comparisons import Comparison, In, IsNull
+from gigapi_metadata.pruning.conditions import Condition, Constant, Or, all_of
 from gigapi_metadata.pruning.instants import Zone, zone_of
 from gigapi_metadata.pruning.translating import condition_from_duckdb
 from gigapi_metadata.pruning.values import Value, value_of

@@ -20,6 +20,7 @@ Kind = Literal["microseconds", "date", "truncate", "count", "instant", "*", "/",
 _DOUBLE_ERROR = 2.0**-50
 _SINGLE_ERROR = 2.0**-21
 _WINDOW_ERROR = 2.0**-40
+_LARGEST_SINGLE = 3.4e38
 
 UNITS_NS = {
     "microsecond": 1000,
@@ -106,19 +107,22 @@ class Step:
         if self.kind == "instant":
             exact = value * self.amount
             return exact if isinstance(exact, int) else exact + outwards * 1000
-        if self.kind == "//":
-            whole = value // self.amount
-            return whole + 1 if outwards > 0 and value < 0 else whole
-        if self.kind == "/":
+        if self.kind in ("/", "//"):
             result = float(value) / float(self.amount)
         elif self.kind == "*":
             result = float(value) * float(self.amount)
         else:
             result = float(value) + float(self.amount)
+        if (single and abs(result) > _LARGEST_SINGLE) or math.isinf(result):
+            infinite = math.copysign(math.inf, result)
+            return infinite if outwards * result > 0 else math.copysign(_LARGEST_SINGLE, result)
         largest = max(abs(float(value)), abs(float(self.amount)), abs(result))
         error = _SINGLE_ERROR if single else _DOUBLE_ERROR
         scale = largest if self.kind == "+" else abs(result)
-        return result + outwards * scale * error
+        result += outwards * scale * error
+        # Of integers alone it is whole, towards zero; of others `//` is as `/`.
+        inwards = self.kind == "//" and outwards * result < 0
+        return math.trunc(result) if inwards else result
 
     def before(self, first: int, last: int) -> tuple[int, int]:
         """An interval of values that holds all those whose results are in [first, last]."""
@@ -137,7 +141,7 @@ class Step:
             case "instant" | "*":
                 found = _outwards(first / unit, last / unit)
             case "/" | "//":
-                found = _outwards(first * unit, (last + 1) * unit)
+                found = _outwards((first - 1) * unit, (last + 1) * unit)
             case _:
                 found = _outwards(first - unit, last - unit)
         return found

@@ -11,22 +11,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gigapi_metadata.pruning.bounds import Operator
+from gigapi_metadata.pruning.comparisons import Comparison, In, IsNull, Like
 from gigapi_metadata.pruning.conditions import (
     And,
-    Comparison,
     Condition,
     Constant,
-    In,
-    IsNull,
     IsTrue,
-    Like,
     Not,
     Or,
     Unknown,
 )
 from gigapi_metadata.pruning.constants import Constants, arguments, children, type_name
 from gigapi_metadata.pruning.operands import NO_OPERAND, Operand
-from gigapi_metadata.pruning.values import Value
+from gigapi_metadata.pruning.values import Value, loosened, together
 
 Node = dict[str, Any]
 Resolve = Callable[[list[str]], "str | None"]
@@ -49,6 +46,7 @@ _MIRRORED: dict[Operator, Operator] = {
     ">": "<",
     ">=": "<=",
 }
+_BETWEEN: tuple[Operator, Operator] = (">=", "<=")
 _MAX_DEPTH = 60
 _TRUE = Value("true", flag=True)
 
@@ -182,30 +180,41 @@ class _Translator:
         return found if operator == "=" else Not(found)
 
     def _between(self, node: Node) -> Condition:
-        tested, low, high = node.get("input"), node.get("lower"), node.get("upper")
-        if tested is None or low is None or high is None:
+        tested: Any = node.get("input")
+        sides: list[Any] = [node.get("lower"), node.get("upper")]
+        if self.constants.is_constant(tested):
+            value = self.constants.value(tested)
+            if value is None or None in sides:
+                return Unknown()
+            loose = loosened(value)
+            found = [self._compared(sides[0], "<=", loose), self._compared(sides[1], ">=", loose)]
+            return And(tuple(found))
+        given = self._constants(sides)
+        if given is None:
             return Unknown()
-        return And(
-            (
-                self._comparison(
-                    {"type": "COMPARE_GREATERTHANOREQUALTO", "left": tested, "right": low}, ">="
-                ),
-                self._comparison(
-                    {"type": "COMPARE_LESSTHANOREQUALTO", "left": tested, "right": high}, "<="
-                ),
-            )
-        )
+        values = iter(together([each for each in given if each is not None], None not in given))
+        found = [
+            Constant(None) if each is None else self._compared(tested, operator, next(values))
+            for each, operator in zip(given, _BETWEEN, strict=True)
+        ]
+        return And(tuple(found))
+
+    def _constants(self, nodes: list[Any]) -> list[Value | None] | None:
+        """The constants, None for NULL; None altogether if one of them is not known."""
+        found: list[Value | None] = []
+        for node in nodes:
+            value = self.constants.value(node)
+            if value is None and not self.constants.is_null(node):
+                return None
+            found.append(value)
+        return found
 
     def _in(self, parts: list[Any]) -> Condition:
-        values, with_null = [], False
-        for part in parts[1:]:
-            if self.constants.is_null(part):
-                with_null = True
-                continue
-            value = self.constants.value(part)
-            if value is None:
-                return Unknown()
-            values.append(value)
+        given = self._constants(parts[1:])
+        if given is None:
+            return Unknown()
+        with_null = None in given
+        values = together([each for each in given if each is not None], not with_null)
         column = self._column(parts[0])
         if column is not None:
             return In(column, tuple(values), with_null)

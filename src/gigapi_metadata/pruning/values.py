@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -23,6 +23,8 @@ from gigapi_metadata.pruning.instants import SYSTEM_ZONE, Zone, naive_ns, parse_
 Number: TypeAlias = Any
 
 _EXACT_IN_FLOAT = 2**53
+_DOUBLE_DIGITS, _SINGLE_DIGITS = 53, 24
+_SECOND_NS = 10**9
 _MAX_DIGITS = 400  # of a number in text; beyond lies no type's range
 _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*")
 PLAUSIBLE_NS = 10**17
@@ -43,7 +45,10 @@ class Value:
     text: str | None = None
     flag: bool | None = None
     dated: bool = False
-    """Whether it is a string with a time of day, which a DATE column makes it lose."""
+    """Whether it is a string with a time of day, which a DATE column makes it lose; or any string
+    that may be cast to a type of time which is not that of its column."""
+    digits: int | None = None
+    """Bits that its type keeps of a number, if it is a floating-point type."""
 
     @cached_property
     def interval(self) -> tuple[Number, Number] | None:
@@ -114,14 +119,11 @@ def number_value(number: Number, shown: str = "", *, double: bool = False) -> Va
     shown = shown or str(number)
     if math.isnan(number):
         return Value(shown)  # NaN: the greatest of all, and in no statistics
-    try:
-        near = float(number)
-    except OverflowError:
-        near = math.inf if number > 0 else -math.inf
+    near = float_of(number)
     low, high = min(number, near), max(number, near)
     if double and abs(near) >= _EXACT_IN_FLOAT:
         low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
-    return Value(shown, (low, high))
+    return Value(shown, (low, high), digits=_DOUBLE_DIGITS if double else None)
 
 
 def single_value(number: float, shown: str) -> Value:
@@ -129,7 +131,7 @@ def single_value(number: float, shown: str) -> Value:
     if math.isnan(number):
         return Value(shown)
     slack = abs(number) * 2.0**-23
-    return Value(shown, (number - slack, number + slack))
+    return Value(shown, (number - slack, number + slack), digits=_SINGLE_DIGITS)
 
 
 def text_value(text: str, zone: Zone = SYSTEM_ZONE) -> Value:
@@ -149,6 +151,52 @@ def text_value(text: str, zone: Zone = SYSTEM_ZONE) -> Value:
     return Value(shown, times=instant.of_literal(zone), text=text, dated=instant.has_time)
 
 
+def together(values: Sequence[Value], sure: bool = True) -> list[Value]:
+    """The constants of one BETWEEN or IN: they and the column are cast to one type, which may be
+    that of any of them; of any number at all if not `sure`."""
+    if len({value.text is None for value in values}) > 1:
+        values = [_no_text(value) for value in values]
+    digits = [value.digits for value in values if value.digits is not None]
+    if not sure:
+        digits.append(_SINGLE_DIGITS)
+    return [_rounded(value, min(digits)) for value in values] if digits else list(values)
+
+
+def loosened(value: Value) -> Value:
+    """A constant that is cast to some type that is not known."""
+    return together([_no_text(value)], sure=False)[0]
+
+
+def _no_text(value: Value) -> Value:
+    """A string that may be cast, even if its column is of strings."""
+    times = value.times
+    if value.text is not None and times is not None:
+        # A type of time may round to whole seconds.
+        times = times[0] - _SECOND_NS, times[1] + _SECOND_NS
+    return replace(value, text=None, times=times, dated=times is not None)
+
+
+def _rounded(value: Value, digits: int) -> Value:
+    """What may be equal to a number that is, as the column, rounded to so many bits."""
+    if value.numbers is None:
+        return value
+    low, high = map(float_of, value.numbers)
+    slack = 2.0 ** (2 - digits)
+    if math.isfinite(low):
+        low = min(value.numbers[0], low - abs(low) * slack)
+    if math.isfinite(high):
+        high = max(value.numbers[1], high + abs(high) * slack)
+    return replace(value, numbers=(low, high), digits=digits)
+
+
+def float_of(number: Number) -> float:
+    """The nearest float, which may be infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def _widest(low: Decimal, high: Decimal) -> tuple[Number, Number]:
     first, last = number_value(low).numbers, number_value(high).numbers
     return (first[0] if first else -math.inf, last[1] if last else math.inf)
@@ -157,9 +205,9 @@ def _widest(low: Decimal, high: Decimal) -> tuple[Number, Number]:
 def float_32(number: Number) -> float:
     """The nearest float32."""
     try:
-        found: float = struct.unpack("<f", struct.pack("<f", number))[0]
+        found: float = struct.unpack("<f", struct.pack("<f", float_of(number)))[0]
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
     return found
 
 

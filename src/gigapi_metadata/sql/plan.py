@@ -21,7 +21,14 @@ from gigapi_metadata.sql.files import arguments, locate
 from gigapi_metadata.sql.names import Finder, TableName
 from gigapi_metadata.sql.references import Reference, Scope, bare_names, column_of, find_references
 from gigapi_metadata.sql.schemas import DataFile, TimeColumn
-from gigapi_metadata.sql.syntax import Node, Statement, deserialized, parse, serialized
+from gigapi_metadata.sql.syntax import (
+    Node,
+    Statement,
+    deserialized,
+    name_expressions,
+    parse,
+    serialized,
+)
 from gigapi_metadata.timerange import Window
 
 _FEW, _WIDE = 4, 64
@@ -128,12 +135,13 @@ class Planner:
         statement = parse(connection, text)
         tables, tokens = [], {}
         nonce = secrets.token_hex(8)
+        name_expressions(connection, statement.query)
         references = find_references(statement.query)
         chosen = [_Choice(self, connection, reference) for reference in references]
         for number, choice in enumerate(chosen):
             scanned = choice.scan()
             names = []
-            for kind, files in (("rows", scanned.files), ("columns", choice.others(scanned, wide))):
+            for kind, files in (("columns", choice.others(scanned, wide)), ("rows", scanned.files)):
                 if files:
                     names.append(f"{kind}_{nonce}_{number}")
                     tokens[f"'{names[-1]}'"] = arguments(connection, self.engine, files)
@@ -285,7 +293,8 @@ class _Choice:
 
     def others(self, scanned: Scanned, wide: bool) -> list[DataFile]:
         """Files that are to be read for their columns alone: the rows that are asked for are in
-        other ones, which may not have all the columns that the table has."""
+        other ones, which may not have all the columns that the table has. They come first: so the
+        columns of `*` are in one order, whichever files are read."""
         if wide or (scanned.files and self._is_doubtful(scanned.files[0])):
             found = self._samples(_WIDE)
         elif not scanned.files:
@@ -299,6 +308,8 @@ class _Choice:
         prints = self._schemas.fingerprints(self._connection, found)
         there = set(self._schemas.fingerprints(self._connection, scanned.files))
         distinct = dict(zip(prints, found, strict=True))
+        if self.reference.scope.takes_all and len(there.union(distinct)) > 1:
+            return sorted(distinct.values(), key=_by_time)
         return [file for print_, file in distinct.items() if print_ not in there]
 
     def _is_doubtful(self, file: DataFile) -> bool:
@@ -323,9 +334,13 @@ class _Choice:
             for batch in batches:
                 for entry in batch:
                     found.setdefault(frozenset(entry.min_data or ()), entry)
-            kept = locate(self._planner.engine, found.values())
+            kept = sorted(locate(self._planner.engine, found.values()), key=_by_time)
             self._schemas.keep_samples(self.name, most, kept)
         return list(kept)
+
+
+def _by_time(file: DataFile) -> tuple[int, str]:
+    return file.entry.min_time, file.entry.path
 
 
 def _spread(folders: list[str], most: int) -> list[str]:
@@ -337,8 +352,8 @@ def _spread(folders: list[str], most: int) -> list[str]:
 
 
 def _stand_in(connection: Any, names: Sequence[str]) -> Node:
-    """What stands for a table: a scan of the files with its rows, the first of `names`; and one
-    for the columns of the files that are the last of them."""
+    """What stands for a table: a scan of the files with its rows, the last of `names`; and one
+    before it for the columns of other files."""
     rows = " UNION ALL BY NAME ".join(
         f"SELECT * FROM read_parquet('{name}')" + " WHERE false" * name.startswith("columns")
         for name in names

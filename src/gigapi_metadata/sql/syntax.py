@@ -75,6 +75,31 @@ def deserialized(connection: Any, tree: Node) -> str:
     return text
 
 
+def name_expressions(connection: Any, query: Any) -> None:
+    """Give columns of a SELECT that hold a query, or a name with its database, the name that DuckDB
+    would give them: it would be told about files where the text has tables."""
+    if isinstance(query, list):
+        for each in query:
+            name_expressions(connection, each)
+    elif isinstance(query, dict):
+        for each in query.get("select_list") or ():
+            if not each.get("alias") and each.get("class") != "COLUMN_REF" and _is_retold(each):
+                tree = serialized(connection, "SELECT 1")
+                tree["statements"][0]["node"]["select_list"] = [each]
+                each["alias"] = deserialized(connection, tree).removeprefix("SELECT ")
+        name_expressions(connection, list(query.values()))
+
+
+def _is_retold(expression: Any) -> bool:
+    if isinstance(expression, list):
+        return any(map(_is_retold, expression))
+    if not isinstance(expression, dict) or expression.get("class") == "STAR":
+        return False
+    if expression.get("class") == "COLUMN_REF":
+        return len(expression["column_names"]) > 2
+    return expression.get("class") == "SUBQUERY" or any(map(_is_retold, expression.values()))
+
+
 def _refuse(tree: Node, text: str) -> None:
     message = tree["error_message"]
     if tree["error_type"] == "not implemented":
