@@ -46,6 +46,8 @@ soak: $(STAMP) ## run the long tests: crowds and crashes for minutes
 	REQUIRE_REDIS=1 $(BIN)/python -m pytest -m soak -s $(ARGS)
 
 bench: $(STAMP) ## measure against the floor; prints ratios
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks.run $(ARGS)
 	$(BIN)/python benchmarks/worker_merge.py
 
 lint: $(STAMP) ## check style, format and types, once a day also the dependencies

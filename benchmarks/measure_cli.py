@@ -1,14 +1,10 @@
 """The command line: a whole process that lists an hour's files, beside one that loads libraries.
 
-python -m benchmarks.measure_cli [--sizes 17280,200000,1000000] [--json FILE]
-
 Both are started in turn from the same interpreter; what is timed is the wall clock until they end.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.lake import FILES_AN_HOUR, HOUR_NS, START_NS, entries
-from benchmarks.rows import Row, as_table, compare
+from benchmarks.rows import Row, compare
 from gigapi_metadata import SQLiteIndex
 
 SIZES = (17_280, 200_000, 1_000_000)
@@ -58,19 +54,3 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
     """Every row, on a catalog that is deleted afterwards."""
     with TemporaryDirectory() as folder:
         return list(files_of_an_hour(Path(folder) / "lake.db", sizes))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="entries in the table")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
-    options = parser.parse_args()
-    rows = measure([int(size) for size in options.sizes.split(",")])
-    print(as_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

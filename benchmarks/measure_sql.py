@@ -1,12 +1,7 @@
-"""SQL: planning beside the bare query of the index, and the command beside DuckDB alone.
-
-python -m benchmarks.measure_sql [--sizes 17280,200000,1000000] [--json FILE]
-"""
+"""SQL: planning beside the bare query of the index, and the command beside DuckDB alone."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.lake import FILES_AN_HOUR, HOUR_NS, START_NS, entries
-from benchmarks.rows import Row, as_table, compare
+from benchmarks.rows import Row, compare
 from gigapi_metadata import Catalog, IndexEntry, connect
 from gigapi_metadata.sql import engine, names, plan
 
@@ -101,19 +96,3 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
     """Every row, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         return [command(Path(folder, "small")), *planning(Path(folder, "large"), sizes)]
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="entries in the table")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
-    options = parser.parse_args()
-    rows = measure([int(size) for size in options.sizes.split(",")])
-    print(as_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

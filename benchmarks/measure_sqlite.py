@@ -1,15 +1,11 @@
 """SQLite: commits, batches, queries and leases beside the bare statements they can't do without.
 
-python -m benchmarks.measure_sqlite [--sizes 17280,200000,1000000] [--json FILE]
-
 The floor is a table of (path, JSON document) in WAL with synchronous=NORMAL, in a file of its own
 on the same disk, in one statement each; our side plans merges, and leaves every check on.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
@@ -20,7 +16,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.lake import FILES_AN_HOUR, HOUR_NS, START_NS, entries
-from benchmarks.rows import Row, as_table, compare
+from benchmarks.rows import Row, compare
 from gigapi_metadata import IndexEntry, Layer, SQLiteIndex
 
 SIZES = (17_280, 200_000, 1_000_000)
@@ -202,19 +198,3 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Row]:
     with TemporaryDirectory() as folder:
         rows += reads(Path(folder), sizes)
     return rows
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="entries in the table")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
-    options = parser.parse_args()
-    rows = measure([int(size) for size in options.sizes.split(",")])
-    print(as_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,8 @@ RUNS = 7
 
 
 class Row(TypedDict):
-    """One line of the table. Seconds are medians; `ratio` is ours to the floor."""
+    """One line of the table. Seconds are medians; `ratio` is ours to the floor. Of memory, both
+    figures are bytes."""
 
     store: str
     work: str
@@ -63,7 +64,7 @@ def compare(
     )
 
 
-def as_table(rows: list[Row]) -> str:
+def as_table(rows: list[Row], *, heading: bool = True) -> str:
     """The rows as text, one line each, with a mark where a figure is above what it may be."""
     columns = (
         f"{'store':7} {'work':44}",
@@ -73,13 +74,14 @@ def as_table(rows: list[Row]) -> str:
         " ratio",
         " at most",
     )
-    lines = [" ".join(columns)]
+    lines = [" ".join(columns)] if heading else []
     for row in rows:
         limit = row["at_most"]
+        figure = _bytes if row["work"].startswith("memory") else _time
         missed = limit is not None and row["ratio"] > limit
         lines.append(
-            f"{row['store']:7} {row['work']:44} {row['size']:9,} {_time(row['floor_s']):>10} "
-            f"{_time(row['ours_s']):>10} {row['ratio']:6.2f} "
+            f"{row['store']:7} {row['work']:44} {row['size']:9,} {figure(row['floor_s']):>10} "
+            f"{figure(row['ours_s']):>10} {row['ratio']:6.2f} "
             f"{'' if limit is None else format(limit, '.2f'):>8}{' missed' if missed else ''}"
         )
     return "\n".join(lines)
@@ -91,3 +93,7 @@ def _time(seconds: float) -> str:
     if seconds >= 0.001:
         return f"{seconds * 1e3:.2f} ms"
     return f"{seconds * 1e6:.1f} µs"
+
+
+def _bytes(number: float) -> str:
+    return f"{number:.0f} B"

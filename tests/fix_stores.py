@@ -28,7 +28,8 @@ import os
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,20 +113,32 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
+        if name == "submit":
+            return lambda *args: self._soon(_awaited(value, *args))
+        if inspect.isasyncgenfunction(value):
+            return lambda *args, **kwargs: iter(
+                self._soon(_collected(value(*args, **kwargs))).result(60)
+            )
         if not inspect.iscoroutinefunction(value):
             return value
+        return lambda *args, **kwargs: self._soon(value(*args, **kwargs)).result(60)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            coroutine = value(*args, **kwargs)
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
-
-        return call
+    def _soon(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._target, name, value)
 
     def __repr__(self) -> str:
         return repr(self._target)
+
+
+async def _awaited(call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    return await call(*args)
+
+
+async def _collected(found: AsyncIterator[Any]) -> list[Any]:
+    return [each async for each in found]
 
 
 class Backend:

@@ -26,16 +26,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config.*",),  # reads the environment and a file, when it is asked to
     ("planning", "pruning.*"),  # decide, without I/O
     ("stores", "stores.base"),  # the narrow waist
+    ("stores.repairing",),  # an optional ability of stores
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),
     ("catalog.*",),
     ("copying.*",),  # from catalog to catalog, to files and back
-    ("parquet_footer",),
+    ("parquet_footer", "lineage"),
     ("parquet_stats",),
     ("parquet",),
     ("scan.*",),
     ("storage.*",),  # all I/O to data files
     ("worker.*",),
+    ("checking.*",),  # finds damage and mends it; makes a catalog from its files
     ("doctor.*",),  # looks at stores and storages from outside
     ("sql.*",),
     ("",),  # the public names

@@ -72,7 +72,7 @@ def entry_from_parquet(
             installed.
     """
     name = os.fsdecode(file)
-    data, status = _read_footer(name)
+    data, status = read_footer(name)
     path = _path_below(name, os.fsdecode(root))
     try:
         footer = parse_footer(data)
@@ -133,8 +133,12 @@ def _path_below(file: str, root: str) -> str:
     )
 
 
-def _read_footer(name: str) -> tuple[bytes, os.stat_result]:
-    """The footer's bytes, and size and times of the file they were read from."""
+def read_footer(name: str) -> tuple[bytes, os.stat_result]:
+    """The footer's bytes, and size and times of the file they were read from.
+
+    Raises:
+        InvalidEntry: it is no Parquet file, or can't be read.
+    """
     try:
         # Asked before opening: to open a pipe is to wait for its writer.
         if not stat.S_ISREG(os.stat(name).st_mode):

@@ -126,6 +126,8 @@ class Footer(NamedTuple):
     num_rows: int
     columns: list[Column]
     row_groups: list[RowGroup]
+    key_values: dict[bytes, bytes]
+    """What its writer has noted beside."""
     created_by: str = ""
     """The program that wrote it, as it says."""
 
@@ -144,6 +146,7 @@ def parse_footer(data: bytes) -> Footer:
         columns = _columns(fields[2], [_TYPE_DEFINED_ORDER in order for order in orders])
         row_groups = [_row_group(group) for group in fields[4]]
         num_rows = fields[3]
+        key_values = {pair[1]: pair.get(2, b"") for pair in fields.get(5) or ()}
         created_by = (fields.get(6) or b"").decode(errors="replace")
         if num_rows != sum(group.num_rows for group in row_groups):
             raise FooterError("its row groups do not add up to its number of rows")
@@ -152,7 +155,7 @@ def parse_footer(data: bytes) -> Footer:
         raise FooterError("its footer is damaged") from fault
     if any(len(group.chunks) != len(columns) for group in row_groups):
         raise FooterError("a row group does not have all the columns of the schema")
-    return Footer(num_rows, columns, row_groups, created_by)
+    return Footer(num_rows, columns, row_groups, key_values, created_by)
 
 
 def _columns(elements: list[Fields], ordered: list[bool]) -> list[Column]:

@@ -13,7 +13,9 @@ from fix_redis import RedisServer
 from fix_stores import entry
 
 from gigapi_metadata import Catalog, Layer, StoreError, connect
+from gigapi_metadata.checking import CheckOptions, Footers, check_table, repair_table
 from gigapi_metadata.doctor import examine
+from gigapi_metadata.storage import Storages
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
 USERS = dict(re.findall(r"^(ACL SETUSER (\w+) .*)$", DOCS, re.MULTILINE))
@@ -149,6 +151,26 @@ def test_a_worker_carries_plans_out(open_as: OpenAs) -> None:
     assert not table.plans()
     assert [each.layer for each in table.query(after=0)] == ["cold"]
     assert catalog.planned() == []
+
+
+def test_a_worker_checks_and_mends(open_as: OpenAs, server: RedisServer) -> None:
+    table = open_as("worker").table("db", "t")
+    table.batch([in_hot(n) for n in range(3)])
+    file = entry(0).path.rpartition("/")[2].encode()
+    dir, day = entry(0).path.rpartition("/")[0], entry(0).path.partition("/")[0]
+    with server.client() as owner:
+        owner.hset("folders:db:t", dir, 7)
+        owner.rpush("move:db:t:hot::idle", "{garbage")
+        owner.hset(f"files:db:t:{day}", entry(2).path, "{garbage")
+        cell = f"gigapi-metadata:cell:db:t:0:{dir}"
+        owner.set(cell, (owner.get(cell) or b"").replace(file, file.upper()))
+    with Footers(1) as footers:
+        options = CheckOptions(storage=False)
+        for _ in range(3):
+            found = check_table(table, Storages(LAYERS), footers, options)
+            repair_table(table, Storages(LAYERS), footers, found, options)
+        assert check_table(table, Storages(LAYERS), footers, options).faults == []
+    assert [each.path for each in table.query(after=0)] == [entry(0).path, entry(1).path]
 
 
 def test_a_monitor_examines_and_reads_no_entry(open_as: OpenAs, server: RedisServer) -> None:

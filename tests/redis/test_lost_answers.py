@@ -22,6 +22,7 @@ from gigapi_metadata import (
     RedisKVStore,
     Unavailable,
 )
+from gigapi_metadata.stores.redis.scripts import Call
 
 NewServer = Callable[..., RedisServer]
 ROWS = [[0, 150, 1]]
@@ -231,11 +232,21 @@ def test_a_write_made_late_by_a_server_that_hung_is_made_once(new_redis_server: 
 def test_a_slot_whose_write_failed_is_not_used_again(server: RedisServer) -> None:
     """A lost request may still arrive, and would overwrite the receipt of the slot's next write."""
     with RedisIndex(server.url(), "db", "t") as index:
-        receipts = index.connection.session.receipts
-        with pytest.raises(KeyboardInterrupt), receipts.slot() as (client, abandoned, _):
+        perform = index.connection.perform
+        receipts: list[str] = []
+
+        def interrupted(request: Call) -> None:
+            receipts.append(request.keys[0])
             raise KeyboardInterrupt
-        with receipts.slot() as (same_client, slot, _):
-            assert (same_client, slot) != (client, abandoned)
+
+        index.connection.perform = interrupted  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            index.batch([entry(1)])
+        index.connection.perform = perform  # type: ignore[method-assign]
+        index.batch([entry(1)])
+        with server.client() as client:
+            assert not client.exists(receipts[0])
+            assert client.keys("gigapi-metadata:receipt:*")
 
 
 async def test_a_cancelled_call_leaves_the_client_usable(server: RedisServer) -> None:

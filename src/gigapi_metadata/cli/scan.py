@@ -156,7 +156,7 @@ def _options(args: argparse.Namespace, catalog: Catalog) -> ScanOptions:
         time_column=args.time_column,
         layer=args.layer,
         writer_id=args.writer_id,
-        jobs=args.jobs or _cpus(),
+        jobs=args.jobs or cpus(),
         batch_size=args.batch_size,
         prune=args.prune,
         reread=args.reread,
@@ -165,7 +165,7 @@ def _options(args: argparse.Namespace, catalog: Catalog) -> ScanOptions:
     )
 
 
-def _cpus() -> int:
+def cpus() -> int:
     """How many processors we may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

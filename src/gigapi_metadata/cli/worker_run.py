@@ -16,9 +16,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gigapi_metadata.cli import output
-from gigapi_metadata.cli.context import open_catalog, settings
+from gigapi_metadata.cli.context import open_catalog
 from gigapi_metadata.cli.errors import DONE, FAILED, NothingFound, WrongUsage, one_line
 from gigapi_metadata.cli.options import table_name
+from gigapi_metadata.cli.storages import check_folder, check_root, storages_of
 from gigapi_metadata.cli.tables import check_table, known_tables
 from gigapi_metadata.cli.worker_show import Display, write_dry_run, write_held
 from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError
@@ -30,7 +31,6 @@ from gigapi_metadata.worker.finder import KINDS
 
 if TYPE_CHECKING:
     from gigapi_metadata.catalog import Catalog
-    from gigapi_metadata.storage import Storages
 
 
 def worker(args: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def worker(args: argparse.Namespace) -> int:
     with open_catalog(args) as catalog:
         if args.dry_run:
             return _dry_run(args, catalog, wanted)
-        storages = _storages(args, catalog)
+        storages = storages_of(args, catalog)
         _look_for_tables(args, catalog, wanted)
         with (
             Display(args.json) as display,
@@ -59,7 +59,7 @@ def compact(args: argparse.Namespace) -> int:
     limits: dict[str, Any] = {"until_level": args.until_level, "window": _window(args)}
     options = _options(args, Filter())
     with open_catalog(args) as catalog:
-        storages = _storages(args, catalog)
+        storages = storages_of(args, catalog)
         check_table(known_tables(catalog), *name)
         running: list[Worker] = []
 
@@ -113,7 +113,7 @@ def retry(args: argparse.Namespace) -> int:
 
 
 def _dry_run(args: argparse.Namespace, catalog: Catalog, wanted: Filter) -> int:
-    _check_root(args, catalog)
+    check_root(args, catalog)
     known = known_tables(catalog)
     for database, table in wanted.selectors:
         check_table(known, database, table)
@@ -184,7 +184,7 @@ def _window(args: argparse.Namespace) -> Window:
 
 def _options(args: argparse.Namespace, wanted: Filter) -> Options:
     if args.temporary is not None:
-        _check_folder("temporary", args.temporary)
+        check_folder("temporary", args.temporary)
         if not os.access(args.temporary, os.W_OK | os.X_OK):
             raise WrongUsage(f"argument --temporary: {args.temporary} may not be written to")
     options = Options(
@@ -201,12 +201,6 @@ def _options(args: argparse.Namespace, wanted: Filter) -> Options:
     return options
 
 
-def _check_folder(option: str, name: str) -> None:
-    if not os.path.isdir(name):
-        reason = "is not a folder" if os.path.lexists(name) else "does not exist"
-        raise WrongUsage(f"argument --{option}: {name or repr(name)} {reason}")
-
-
 def _size(option: str, args: argparse.Namespace) -> int:
     from gigapi_metadata.config.values import parse_size
 
@@ -214,49 +208,6 @@ def _size(option: str, args: argparse.Namespace) -> int:
         return parse_size(getattr(args, option.replace("-", "_")))
     except InvalidConfiguration as fault:
         raise WrongUsage(f"argument --{option}: {fault}") from fault
-
-
-def _storages(args: argparse.Namespace, catalog: Catalog) -> Storages:
-    from gigapi_metadata.storage import Storages
-
-    _check_root(args, catalog)
-    if catalog.layers:
-        return Storages(catalog.layers)
-    return Storages(None, args.root or _folder_of(args))
-
-
-def _check_root(args: argparse.Namespace, catalog: Catalog) -> None:
-    if args.root is None:
-        return
-    if catalog.layers:
-        raise WrongUsage(
-            "argument --root: the catalog has layers, whose URLs say where the files are"
-        )
-    _check_folder("root", args.root)
-
-
-def _folder_of(args: argparse.Namespace) -> str:
-    """The folder that a catalog without layers is for."""
-    from gigapi_metadata.catalog import FOLDER_CATALOG, parse
-
-    found = settings(args)
-    url = found.catalog_url(default="")
-    if not url:
-        return os.path.abspath(".")
-    if found.root:
-        return found.root
-    target = parse(url)
-    if target.module == "redis":
-        raise WrongUsage(
-            "this catalog has no layers, so it does not say where the files are: name their "
-            "folder with --root, or configure --layers"
-        )
-    if target.module == "json":
-        return target.address
-    address = os.path.abspath(target.address)
-    if address.endswith(os.sep + FOLDER_CATALOG):
-        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
-    return os.path.dirname(address)
 
 
 # How it ends

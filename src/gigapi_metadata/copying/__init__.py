@@ -6,7 +6,7 @@ alone, so doing it twice changes nothing, and what was interrupted goes on where
 
 from gigapi_metadata.copying.catalogs import Wanted, copy_table, tables_of
 from gigapi_metadata.copying.comparing import Difference, differences
-from gigapi_metadata.copying.files import Format, export, format_of, load
+from gigapi_metadata.copying.files import Format, export, format_of, load, opened
 from gigapi_metadata.copying.writer import TableReport, Writer
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "export",
     "format_of",
     "load",
+    "opened",
     "tables_of",
 ]

@@ -49,7 +49,7 @@ def export(
     The file appears when it is complete, in the place of one that was there.
     """
     reports: list[TableReport] = []
-    with _opened(name) as file, _sink(file, format) as sink:
+    with opened(name) as file, _sink(file, format) as sink:
         for database, table in tables:
             index = catalog.table(database, table)
             report = TableReport(database, table)
@@ -156,7 +156,7 @@ class _Temporary(NamedTuple):
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def opened(name: str) -> Iterator[BinaryIO]:
     """A file that takes its name when all has been written to it."""
     if name == STREAM:
         yield sys.stdout.buffer

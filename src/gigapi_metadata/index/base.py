@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    runtime_checkable,
+)
 
 from gigapi_metadata.errors import InvalidConfiguration, MissingExtra
 from gigapi_metadata.index.verbs import TableVerbs, check_seconds
@@ -97,6 +107,14 @@ class AsyncShell(Generic[AsyncConnectionT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.connection!r}>"
+
+
+@runtime_checkable
+class Reindexable(Protocol):
+    """What the indexes of a store can do that keeps something beside entries to find them by."""
+
+    def reindex(self) -> None:
+        """Make that anew from the entries. Safe at any time."""
 
 
 class Family(NamedTuple):

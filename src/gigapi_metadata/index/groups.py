@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -53,15 +54,17 @@ class Waiting(Generic[FutureT]):
         changes: list[Change] = []
         futures: list[FutureT] = []
         named: set[str] = set()
-        size = 0
-        while self._changes:
-            change, future = self._changes[0]
-            paths = {entry.path for entry in change.add} | set(change.remove)
-            size += len(paths)
-            if changes and (size > MOST_ENTRIES or not named.isdisjoint(paths)):
+        waiting = self._changes
+        while waiting:
+            change, future = waiting[0]
+            if changes and len(named) + len(change.add) + len(change.remove) > MOST_ENTRIES:
                 break
-            named |= paths
-            self._changes.popleft()
+            paths = [entry.path for entry in change.add]
+            paths += change.remove
+            if changes and not named.isdisjoint(paths):
+                break
+            named.update(paths)
+            waiting.popleft()
             changes.append(change)
             futures.append(future)
         return changes, futures
@@ -88,10 +91,8 @@ def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataE
 
 
 def settle(futures: Iterable[Any], outcomes: Iterable[BaseException | None]) -> None:
+    """Give each future the outcome of its change."""
     for future, outcome in zip(futures, outcomes, strict=True):
-        # Whoever waited may have given up: the change is made all the same.
-        if future.done():
-            continue
         if outcome is None:
             future.set_result(0)
         else:
@@ -111,7 +112,8 @@ class ThreadCommitter:
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
+        self._idle = False
         self._waiting: Waiting[Future[int]] = Waiting()
         self._thread: threading.Thread | None = None
 
@@ -139,17 +141,22 @@ class ThreadCommitter:
                     target=self._work, name="gigapi-metadata-commit", daemon=True
                 )
                 self._thread.start()
-            self._changed.notify()
+            if self._idle:
+                self._changed.notify()
         return future
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 if not self._waiting:
+                    self._idle = True
                     self._changed.wait(IDLE_S)
+                    self._idle = False
                 if not self._waiting:
                     self._thread = None
                     return
+            self._let_others_join()
+            with self._changed:
                 changes, futures = self._waiting.take()
             outcomes: Sequence[BaseException | None]
             try:
@@ -157,6 +164,14 @@ class ThreadCommitter:
             except BaseException as fault:
                 outcomes = [fault] * len(futures)
             settle(futures, outcomes)
+
+    def _let_others_join(self) -> None:
+        """Threads that have just got their outcome are about to submit their next change: as long
+        as more come, one commit for all of them is cheaper than two."""
+        before = 0
+        while before < len(self._waiting) < MOST_ENTRIES:
+            before = len(self._waiting)
+            time.sleep(0)
 
     def close(self) -> None:
         """Wait until all that was submitted has its outcome."""

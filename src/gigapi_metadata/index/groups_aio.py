@@ -52,9 +52,9 @@ class TaskCommitter:
                 try:
                     outcomes = await self._run(commit(self._verbs, changes))
                 except BaseException as fault:
-                    settle(futures, [fault] * len(futures))
+                    _settle(futures, [fault] * len(futures))
                     raise
-                settle(futures, outcomes)
+                _settle(futures, outcomes)
         finally:
             self._task = None
 
@@ -62,3 +62,11 @@ class TaskCommitter:
         """Wait until all that was submitted has its outcome."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+
+def _settle(
+    futures: Sequence[asyncio.Future[int]], outcomes: Sequence[BaseException | None]
+) -> None:
+    # Whoever waited may have given up: the change was made all the same.
+    waited_for = [pair for pair in zip(futures, outcomes, strict=True) if not pair[0].done()]
+    settle((future for future, _ in waited_for), (outcome for _, outcome in waited_for))

@@ -64,6 +64,15 @@ class Storage(Protocol):
         """Delete a file. False when there was none, which is no error."""
         ...
 
+    def folders(self) -> list[str]:
+        """The first folders of paths, sorted. Empty when there is nothing at all."""
+        ...
+
+    def walk(self, folder: str) -> list[FileInfo]:
+        """As `list`, with all that lies deeper; in bulk, not a request a file. Folders below whose
+        name begins with a `.` are left out, but `folder` itself may."""
+        ...
+
     def list(self, folder: str) -> list[FileInfo]:
         """The files right in `folder`, sorted by path, unfinished ones (TEMP_PREFIX) included.
         Empty when there is no such folder."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-from gigapi_metadata.errors import InvalidConfiguration, UnknownLayer
+from gigapi_metadata.errors import InvalidConfiguration, InvalidName, UnknownLayer
 from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.names import check_name
 from gigapi_metadata.storage.local import LocalStorage
 from gigapi_metadata.storage.s3 import S3Bucket, S3Storage
 from gigapi_metadata.storage.url import S3URL, FolderURL, parse_layer_url
+
+
+def _names(storage: LocalStorage | S3Storage) -> list[str]:
+    found = []
+    for name in storage.folders():
+        with suppress(InvalidName):
+            if not name.startswith("."):
+                found.append(check_name("folder", name))
+    return found
 
 
 class Storages:
@@ -64,6 +74,34 @@ class Storages:
             if bucket is None:
                 bucket = self._buckets[layer] = S3Bucket(layer, place)
         return S3Storage(bucket, (database, table))
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers, in order; without any, "" if there is a root."""
+        return list(self._places)
+
+    def tables(self, layer: str) -> list[tuple[str, str]]:
+        """(database, table) of whatever lies in `layer` where a table's files would, sorted; what
+        can't be a name is left out. StorageError, UnknownLayer."""
+        place = self._places.get(layer)
+        if place is None:
+            raise UnknownLayer(f"layer {layer!r} is unknown")
+        if isinstance(place, FolderURL):
+            top = LocalStorage(layer, place.path, ())
+            below = {name: LocalStorage(layer, place.path, (name,)) for name in _names(top)}
+            return [
+                (database, table)
+                for database, storage in below.items()
+                for table in _names(storage)
+                if LocalStorage(layer, place.path, (database, table)).folders().count("data")
+            ]
+        self.table(layer, "x", "x")  # opens the bucket
+        bucket = self._buckets[layer]
+        return [
+            (database, table)
+            for database in _names(S3Storage(bucket, ()))
+            for table in _names(S3Storage(bucket, (database,)))
+        ]
 
     def __repr__(self) -> str:
         return f"<Storages {', '.join(map(repr, self._places))}>"

@@ -137,6 +137,31 @@ class LocalStorage:
             return False
         return True
 
+    def folders(self) -> list[str]:
+        """See `Storage.folders`. Links are left out."""
+        try:
+            with self._errors(""), self._parent("x") as (opened, _), os.scandir(opened) as all_:
+                return sorted(each.name for each in all_ if each.is_dir(follow_symlinks=False))
+        except FileMissing:
+            return []
+
+    def walk(self, folder: str) -> list[FileInfo]:
+        """See `Storage.walk`. Links are left out and not followed."""
+        found: list[FileInfo] = []
+        try:
+            with self._errors(folder), self._parent(f"{folder}/x") as (opened, _):
+                for here, folders, names, inner in os.fwalk(".", dir_fd=opened, onerror=_raise):
+                    folders[:] = sorted(name for name in folders if not name.startswith("."))
+                    head = os.path.normpath(f"{folder}/{here}")
+                    for name in names:
+                        with suppress(FileNotFoundError):  # gone since
+                            status = os.stat(name, dir_fd=inner, follow_symlinks=False)
+                            if stat.S_ISREG(status.st_mode):
+                                found.append(_info(f"{head}/{name}", status))
+        except FileMissing:
+            return []
+        return sorted(found)
+
     def list(self, folder: str) -> list[FileInfo]:
         """See `Storage.list`. Links and folders are left out."""
         found: list[FileInfo] = []
@@ -261,6 +286,10 @@ class LocalStorage:
 
     def __repr__(self) -> str:
         return f"<LocalStorage {self.folder}>"
+
+
+def _raise(fault: OSError) -> NoReturn:
+    raise fault
 
 
 def _info(path: str, status: os.stat_result) -> FileInfo:

@@ -176,6 +176,30 @@ class S3Storage:
             return False
         return True
 
+    def folders(self) -> list[str]:
+        """See `Storage.folders`. One request for a thousand."""
+
+        def look(obs: Any, store: S3Store) -> list[str]:
+            found = obs.list_with_delimiter(store, self._base)["common_prefixes"]
+            return sorted(each.rstrip("/").removeprefix(f"{self._base}/") for each in found)
+
+        return self._perform("", look)
+
+    def walk(self, folder: str) -> list[FileInfo]:
+        """See `Storage.walk`. One request for a thousand files."""
+        key = self._key(folder)
+
+        def look(obs: Any, store: S3Store) -> list[FileInfo]:
+            found = []
+            for part in obs.list(store, key, chunk_size=1000):
+                for each in part:
+                    path = each["path"].removeprefix(f"{self._base}/")
+                    if "/." not in path[len(folder) : path.rfind("/") + 1]:
+                        found.append(_info(path, each))
+            return sorted(found)
+
+        return self._transfer(folder, look)
+
     def list(self, folder: str) -> list[FileInfo]:
         """See `Storage.list`."""
         key = dir_of(self._key(f"{folder}/x" if folder else "x"))
@@ -187,6 +211,13 @@ class S3Storage:
             )
 
         return self._perform(folder, look)
+
+    def end_of(self, path: str, size: int, length: int) -> bytes:
+        """The last `length` bytes of a file of `size` bytes. FileMissing when it is not there."""
+        key, start = self._key(path), max(0, size - length)
+        return self._transfer(
+            path, lambda obs, store: bytes(obs.get_range(store, key, start=start, end=size))
+        )
 
     def _key(self, path: str) -> str:
         return f"{self._base}/{check_path(path)}"

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from gigapi_metadata import lineage
 from gigapi_metadata.errors import SchemaConflict
 
 Engine = Literal["duckdb", "arrow"]
@@ -78,6 +79,7 @@ def _common_metadata(sources: Sequence[Source], schema: Any) -> dict[bytes, byte
     for source in sources[1:]:
         common = {k: v for k, v in common.items() if source.metadata.get(k) == v}
     common.pop(ARROW_SCHEMA, None)
+    common.pop(lineage.KEY, None)
     if any(ARROW_SCHEMA in source.metadata for source in sources):
         # Arrow reads a file's other keys from here too, if this is there.
         told = schema.with_metadata(common or None).serialize()

@@ -19,7 +19,7 @@ from gigapi_metadata.worker.outcome import Outcome, Status, Work, kind_of, layer
 from gigapi_metadata.worker.policy import RetryPolicy
 from gigapi_metadata.worker.workspace import Workspace
 
-_STEM_CHARS = 24
+STEM_CHARS = 24
 """Of a UUID: what all attempts at a plan have in common in their files' names."""
 
 
@@ -141,7 +141,7 @@ def clear_leftovers(job: Job, storage: Storage, path_to: str, *, temporary: bool
         LeaseLost: the plan is not held any more; nothing was deleted.
     """
     folder = dir_of(path_to)
-    stem = path_to[len(folder) + 1 if folder else 0 :][:_STEM_CHARS]
+    stem = path_to[len(folder) + 1 if folder else 0 :][:STEM_CHARS]
     found = []
     for file in storage.list(folder):
         name = file.path[len(folder) + 1 if folder else 0 :]
@@ -166,5 +166,5 @@ def attempt_path(path_to: str, token: str) -> str:
     folder = dir_of(path_to)
     name = path_to[len(folder) + 1 if folder else 0 :]
     stem, dot, rest = name.partition(".")
-    named = f"{stem[:_STEM_CHARS]}{token}{dot}{rest}"
+    named = f"{stem[:STEM_CHARS]}{token}{dot}{rest}"
     return f"{folder}/{named}" if folder else named

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gigapi_metadata import lineage
 from gigapi_metadata.errors import MergeFailed, MissingExtra
 from gigapi_metadata.model import TIME_COLUMNS
 from gigapi_metadata.worker.columns import (
@@ -86,6 +87,8 @@ def merge_files(
     try:
         sources = [read_source(each) for each in inputs]
         layout = plan_layout(sources)
+        notes = (each.metadata.get(lineage.KEY, b"") for each in sources)
+        layout.metadata[lineage.KEY] = lineage.note([each.path for each in inputs], notes)
         order = _order_column(layout.schema.names, time_column)
         job = _Job(list(zip(inputs, sources, strict=True)), layout, order, limits, interrupt)
         parts = _merge_or_halve(job, output)

@@ -198,6 +198,14 @@ class Session:
         if plans != self.plans(place, dir):
             self._plans[place, dir] = plans
 
+    def replace(self, place: Place, dir: str, entries: Partition) -> None:
+        """Have `entries` in the place of what `dir` has, which need not be readable."""
+        self._partitions[place, dir] = entries
+
+    def replace_plans(self, place: Place, dir: str, plans: Plans) -> None:
+        """As `replace`, of the plans."""
+        self._plans[place, dir] = plans
+
     def writes(self) -> list[Write]:
         """The new versions: entries before plans, so that no plan is there without its files."""
         entries = [

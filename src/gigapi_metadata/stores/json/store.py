@@ -24,6 +24,7 @@ from gigapi_metadata.stores.base import (
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
+from gigapi_metadata.stores.json.repair import JSONRepairs
 from gigapi_metadata.stores.json.session import Session
 
 Clock = Callable[[], float]
@@ -31,7 +32,7 @@ Clock = Callable[[], float]
 _NO_RULES = Rules((), ())
 
 
-class JSONStore:
+class JSONStore(JSONRepairs):
     """Answers for the tables of `places`.
 
     clock: tells the Unix time, for leases and timeouts.

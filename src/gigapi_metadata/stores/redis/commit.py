@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,23 +38,15 @@ class CommitCall(NamedTuple):
 
     keys: list[str]
     job: Job
-    arguments: Sequence[bytes]
+    arguments: Collection[bytes]
 
 
 def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
     """The call that makes `change`."""
-    declared = _Keys(
-        keys.folders(table),
-        keys.ended(table),
-        keys.attempts(table),
-        keys.targets(table),
-        keys.dropping(table),
-        keys.cells(table),
-        keys.seen(table),
-        keys.indexed(table),
-        keys.noted(table),
-        keys.full(table),
-    )
+    declared = _Keys(_always(table))
+    if change.remove or change.ends is not None:
+        for key in (keys.ended, keys.attempts, keys.targets, keys.dropping):
+            declared.index(key(table))
     records: list[bytes] = []
     groups = _grouped(change.add)
     # Only moves need it: their queue is one for all dirs.
@@ -75,9 +68,9 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
     return CommitCall(declared.names, job, _Arguments(b"".join(records), groups.values()))
 
 
-class _Arguments(Sequence[bytes]):
-    """The records of the time index, and each group of entries: encoded when it is asked for, so
-    that the server reads one while the next is being encoded."""
+class _Arguments(Collection[bytes]):
+    """The records of the time index, then each group's paths and documents: encoded when their turn
+    comes, so that the server reads some while the next are being encoded."""
 
     def __init__(self, records: bytes, groups: Iterable[Sequence[IndexEntry]]) -> None:
         self._records = records
@@ -86,22 +79,35 @@ class _Arguments(Sequence[bytes]):
     def __len__(self) -> int:
         return 1 + len(self._groups)
 
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._records
+        for entries in self._groups:
+            # As text, for Lua's MessagePack does not know byte strings.
+            flat: list[str] = []
+            for entry in entries:
+                flat += (entry.path, documents.encode(entry))
+            yield _pack(flat)
 
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __contains__(self, argument: object) -> bool:
+        return any(argument == each for each in self)
 
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        return _packed(self._groups[index - 1]) if index else self._records
+
+@lru_cache(maxsize=256)
+def _always(table: TableRef) -> tuple[str, ...]:
+    return (
+        keys.folders(table),
+        keys.cells(table),
+        keys.seen(table),
+        keys.indexed(table),
+        keys.noted(table),
+        keys.full(table),
+    )
 
 
 class _Keys:
     """The keys of a call, each once, and their indices in KEYS."""
 
-    def __init__(self, *first: str) -> None:
+    def __init__(self, first: Iterable[str]) -> None:
         self.names = list(first)
         self._indices: dict[str, int] = {}
 
@@ -148,14 +154,6 @@ def _grouped(entries: Sequence[IndexEntry]) -> dict[Place, list[IndexEntry]]:
     return groups
 
 
-def _packed(entries: Sequence[IndexEntry]) -> bytes:
-    # As text, for Lua's MessagePack does not know byte strings.
-    flat: list[str] = []
-    for entry in entries:
-        flat += (entry.path, documents.encode(entry))
-    return _pack(flat)
-
-
 def _group(
     declared: _Keys,
     table: TableRef,
@@ -194,6 +192,8 @@ def _packed_plans(
 ) -> list[int | str]:
     """The merge plans of files where none is waiting yet: the size of each, and its paths as the
     inside of a JSON list."""
+    if len(entries) == 1:
+        return [min(sizes[0], MAX_SIZE), _encode_json(entries[0].path).decode()]
     plans: list[int | str] = []
     for _, indices in pack(None, sizes, max_size):
         paths = _encode_json([entries[index].path for index in indices])

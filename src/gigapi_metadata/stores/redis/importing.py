@@ -19,7 +19,7 @@ def import_job(table: TableRef, plans: Sequence[QueuedPlan]) -> tuple[list[str],
     names = [keys.attempts(table), keys.dropping(table)]
     groups: dict[str, Job] = {}
     for plan in plans:
-        queue = _queue_of(table, plan)
+        queue = queue_of_queued(table, plan)
         group = groups.get(queue)
         if group is None:
             # KEYS[1] is the receipt, and Lua counts from 1.
@@ -33,7 +33,8 @@ def import_job(table: TableRef, plans: Sequence[QueuedPlan]) -> tuple[list[str],
     return names, {"groups": list(groups.values())}
 
 
-def _queue_of(table: TableRef, plan: QueuedPlan) -> str:
+def queue_of_queued(table: TableRef, plan: QueuedPlan) -> str:
+    """The queue that a plan stands in."""
     if plan.kind == "merge":
         return keys.merge_queue(table, plan.iteration, plan.dir, plan.layer, plan.writer_id)
     if plan.kind == "move":
@@ -42,7 +43,7 @@ def _queue_of(table: TableRef, plan: QueuedPlan) -> str:
 
 
 def _plan(table: TableRef, plan: QueuedPlan) -> Job:
-    item = msgspec.json.encode(_item(table, plan)).decode()
+    item = msgspec.json.encode(item_of(table, plan)).decode()
     job: Job = {"id": plan.id, "due_s": plan.due_s, "item": item}
     if plan.kind == "drop":
         job["dropped"] = f"{plan.layer}:{plan.paths[0]}"
@@ -52,7 +53,7 @@ def _plan(table: TableRef, plan: QueuedPlan) -> Job:
     return job
 
 
-def _item(table: TableRef, plan: QueuedPlan) -> Job:
+def item_of(table: TableRef, plan: QueuedPlan) -> Job:
     """The item (FORMAT, "Redis keys"). A merge's fields are in the order commit.lua looks for."""
     item: Job = {"id": plan.id, "time_s": plan.due_s}
     if plan.kind == "merge":

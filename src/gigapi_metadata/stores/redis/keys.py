@@ -162,6 +162,11 @@ def targets(table: TableRef) -> str:
     return f"{OWN}:targets:{_place(table)}"
 
 
+def set_aside(table: TableRef) -> str:
+    """Hash: path or list -> a document or item that a repair took out and kept."""
+    return f"{OWN}:set-aside:{table.database}:{table.table}"
+
+
 def receipt(table: TableRef, client: str, slot: int) -> str:
     """String: the last write a client made through this slot, and its answer."""
     return f"{OWN}:receipt:{_place(table)}:{client}:{slot}"

@@ -150,10 +150,10 @@ def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
 def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
     """Bring the time index up to what is stored; `anew` forgets it first. In steps, others write
     between them."""
-    job: dict[str, Any] = _places(table) | {"anew": anew, "budget": MEND_FILES}
+    job: dict[str, Any] = places(table) | {"anew": anew, "budget": MEND_FILES}
     left = 1
     while left:
-        left = yield Call(MEND, [*_keys(table), keys.full(table)], _pack(job))
+        left = yield Call(MEND, [*index_keys(table), keys.full(table)], _pack(job))
         job["anew"] = False
 
 
@@ -161,11 +161,11 @@ def _ask(
     table: TableRef, selection: Selection, checks: FullChecks, most_bytes: int
 ) -> Steps[tuple[bytes, list[bytes]]]:
     """What select.lua answers, after the index was mended where that is needed and can be."""
-    job = _places(table) | _wanted(selection) | _LIMITS | {"most_bytes": most_bytes}
+    job = places(table) | _wanted(selection) | _LIMITS | {"most_bytes": most_bytes}
     for attempt in range(MENDINGS + 1):
         with checks.turn(table) as full:
             job["full"] = full
-            outcome, *found = yield Call(SELECT, _keys(table), _pack(job))
+            outcome, *found = yield Call(SELECT, index_keys(table), _pack(job))
         if outcome != b"STALE" or attempt == MENDINGS:
             break
         try:
@@ -177,7 +177,8 @@ def _ask(
     return outcome, found
 
 
-def _keys(table: TableRef) -> list[str]:
+def index_keys(table: TableRef) -> list[str]:
+    """KEYS of the scripts that read the time index."""
     return [
         keys.folders(table),
         keys.cells(table),
@@ -187,7 +188,8 @@ def _keys(table: TableRef) -> list[str]:
     ]
 
 
-def _places(table: TableRef) -> dict[str, Any]:
+def places(table: TableRef) -> dict[str, Any]:
+    """Where the keys lie that those scripts find by what is stored."""
     return {
         "cell_prefix": keys.cell(table, ""),
         "files_prefix": keys.files(table, ""),

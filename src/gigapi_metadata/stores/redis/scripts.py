@@ -10,7 +10,7 @@ known.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -42,7 +42,9 @@ RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
-ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT)
+REPAIR = Script("repair", shared=_INDEXED)
+VERIFY = Script("verify", shared=(*_INDEXED, "times"), writes=False)
+ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR, VERIFY)
 
 
 Argument = str | bytes | int
@@ -59,7 +61,7 @@ class Call(msgspec.Struct, frozen=True):
     script: Script
     keys: Sequence[str]
     job: bytes
-    arguments: Sequence[bytes] = ()
+    arguments: Collection[bytes] = ()
     confirm: Confirm | None = None
 
     @property

@@ -44,23 +44,26 @@ class Receipts:
         self._free: deque[int] = deque()
         self._numbers = count()
 
-    @contextmanager
-    def slot(self) -> Iterator[tuple[str, int, str]]:
-        """(client, slot, token) of one write."""
+    def take(self) -> tuple[str, int, str]:
+        """(client, slot, token) of one write. The slot is to be given back when the write has been
+        answered; not after an error, for it may still be on its way, and would overwrite the
+        receipt."""
         if self._pid != os.getpid():
             # After a fork the child must not share its parent's slots.
             self._client = os.urandom(8).hex()
             self._free = deque()
             self._numbers = count()
             self._pid = os.getpid()
-        client, free = self._client, self._free
         try:
-            slot = free.popleft()
+            slot = self._free.popleft()
         except IndexError:
             slot = next(self._numbers)
-        yield client, slot, os.urandom(16).hex()
-        # Not after an error: the write may still be on its way, and would overwrite the receipt.
-        free.append(slot)
+        return self._client, slot, os.urandom(16).hex()
+
+    def give_back(self, client: str, slot: int) -> None:
+        """The slot is free again, unless it was the parent process's."""
+        if client == self._client:
+            self._free.append(slot)
 
 
 class FullChecks:

@@ -6,7 +6,7 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,7 +35,8 @@ from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import Decode, in_order, mend, select, stream
+from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
+from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
     IMPORT,
@@ -60,7 +61,7 @@ LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
 
-class RedisStore:
+class RedisStore(RedisRepairs):
     """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
@@ -193,19 +194,23 @@ class RedisStore:
         table: TableRef,
         script_keys: Sequence[str],
         job: dict[str, Any],
-        arguments: Sequence[bytes] = (),
+        arguments: Collection[bytes] = (),
         *,
         durable: bool = False,
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once. `durable`: it counts
         only when it is as safe as asked."""
-        with self._session.receipts.slot() as (client, slot, token):
-            job["token"], job["receipt_s"] = token, RECEIPT_S
-            receipt = keys.receipt(table, client, slot)
-            confirm = None
-            if durable and self._durability is not None:
-                confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
-            return (yield Call(script, [receipt, *script_keys], _pack(job), arguments, confirm))
+        receipts = self._session.receipts
+        client, slot, token = receipts.take()
+        job["token"], job["receipt_s"] = token, RECEIPT_S
+        receipt = keys.receipt(table, client, slot)
+        confirm = None
+        if durable and self._durability is not None:
+            confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
+        call = Call(script, [receipt, *script_keys], _pack(job), arguments, confirm)
+        answer = yield call
+        receipts.give_back(client, slot)
+        return answer
 
     # Reading
 
@@ -236,10 +241,6 @@ class RedisStore:
         """See `Store.stream`; reading.py says what is of one moment."""
         checks = self._session.full_checks
         return stream(table, selection, checks, shared=self._shared, size=size)
-
-    def reindex(self, table: TableRef) -> Steps[None]:
-        """Make the time index of `table` anew. Safe at any time; others see no difference."""
-        yield from mend(table, anew=True)
 
     def queued(self, table: TableRef) -> Steps[list[QueuedPlan]]:
         """See `Store.queued`. Scans the keyspace: for people, not for workers."""

@@ -20,6 +20,7 @@ from gigapi_metadata.stores.base import (
 )
 from gigapi_metadata.stores.sqlite import leases, queues, reading, writing
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
+from gigapi_metadata.stores.sqlite.repair import SQLiteRepairs
 from gigapi_metadata.stores.sqlite.rows import columns_of, entry_of
 from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 
@@ -29,7 +30,7 @@ _by_time = attrgetter("min_time", "path")
 _HOLDS_FILES = "EXISTS (SELECT 1 FROM files WHERE table_id = tables.id)"
 
 
-class SQLiteStore:
+class SQLiteStore(SQLiteRepairs):
     """Answers for every table of one file. `clock` tells the Unix time, for leases and timeouts."""
 
     ref = TableRef

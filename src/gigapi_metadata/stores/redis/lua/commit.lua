@@ -1,17 +1,18 @@
 -- Adds entries, removes entries and ends a plan: all of it or nothing (FORMAT, "What adding a file
 -- does", "What removing a file does", "Leasing and ending a plan").
 --
--- KEYS[1]  receipt   (string)      KEYS[3]  ended     (sorted set)
--- KEYS[2]  folders   (hash)        KEYS[4]  attempts  (hash)     KEYS[5]  targets  (hash)
--- KEYS[6]  dropping  (sorted set)  KEYS[7]  cells     (sorted set)
--- KEYS[8]  seen      (hash)        KEYS[9]  indexed   (hash)     KEYS[10] noted    (hash)
--- KEYS[11] full      (hash)        KEYS[12…] files hashes, queue lists, ready sets: by index below
--- ARGV[1]  MessagePack (few arguments, because Redis takes each apart by itself):
+-- KEYS[1]  receipt (string)      KEYS[2]  folders (hash)
+-- KEYS[3]  cells (sorted set)    KEYS[4]  seen (hash)      KEYS[5]  indexed (hash)
+-- KEYS[6]  noted (hash)          KEYS[7]  full (hash)
+-- with removals or a plan to end: KEYS[8] ended (sorted set), [9] attempts, [10] targets (hashes),
+--                                 [11] dropping (sorted set)
+-- then files hashes, queue lists, ready sets: by index below
+-- ARGV[1]  MessagePack:
 --   token, receipt_s        the receipt and how long to keep it; ids that are made here are drawn from the token
 --   database, table, drop_prefix, grace_s     drop queues are <drop_prefix><layer>:<writer>:idle
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
---                           `done` there means that it was done before; `dropped` is a member of KEYS[6] or ''
+--                           `done` there means that it was done before; `dropped` is a member of KEYS[11] or ''
 --   cell_prefix             of the keys of the time index's cells (index.lua)
 --   groups                  [{files, dir, place, parts, queue?, ...}], all entries of a group being of one
 --                           dir and queue: files, queue: indices in KEYS; place: `layer:writer`;
@@ -22,7 +23,8 @@
 --                           move queue: items [...], positions [...]: where each stands among all entries
 --   removals                [{files, dir, paths, positions}]: where each path stands among all
 -- ARGV[2]  the records of the time index
--- ARGV[3…] MessagePack [path, document, path, document, ...] of each group
+-- ARGV[3…] MessagePack [path, document, path, document, ...] of each group (few arguments, because Redis takes
+--          each apart by itself)
 -- Returns  {'OK'} | {'LOST'} (lease) | {'GONE', path of a source that is not there}
 --
 -- Drop queues follow from the stored documents, and cells from the state of the index, so they can't be
@@ -44,11 +46,11 @@ end
 
 local ends, ending = job.ends, nil
 if ends then
-  redis.call('ZCARD', KEYS[3])
+  redis.call('ZCARD', KEYS[8])
   local _, item = find_leased(KEYS[ends.list], ends.id, ends.lease_s)
   if not item then
     for _, mark in ipairs(ends.done) do
-      if redis.call('ZSCORE', KEYS[3], mark) then
+      if redis.call('ZSCORE', KEYS[8], mark) then
         receipt_write(KEYS[1], job.token, 'OK', job.receipt_s) -- to be confirmed like a change
         return { 'OK' }
       end
@@ -58,7 +60,8 @@ if ends then
   ending = item
 end
 
--- The last waiting merge plan of a queue, as {head, size}: head is its text up to the last path.
+-- The last waiting merge plan of a queue, as {text, stop, size}: the first `stop` bytes of its text end
+-- with the last path.
 local function open_plan(key)
   local item = redis.call('LINDEX', key, -1)
   if not item then
@@ -69,7 +72,7 @@ local function open_plan(key)
   local stop = size and #item - #size - 9
   if stop and string.find(item, '^{"id":"[^"]*","time_s":%d+,"paths":%["') and
       string.find(item, ']', 1, true) == stop then
-    return { head = string.sub(item, 1, stop - 1), size = tonumber(size) }
+    return { text = item, stop = stop - 1, size = tonumber(size) }
   end
   local fields = decode_item(item, key)
   local paths = fields.paths
@@ -80,10 +83,8 @@ local function open_plan(key)
   -- Fields that we do not know stay.
   fields.paths, fields.size = nil, nil
   fields.id, fields.time_s = text_of(fields.id), due_of(item)
-  return {
-    head = string.sub(cjson.encode(fields), 1, -2) .. ',"paths":' .. string.sub(cjson.encode(paths), 1, -2),
-    size = size,
-  }
+  local text = string.sub(cjson.encode(fields), 1, -2) .. ',"paths":' .. string.sub(cjson.encode(paths), 1, -2)
+  return { text = text, stop = #text, size = size }
 end
 
 local CHUNK = 4000 -- arguments to one call; Lua's stack takes under 8,000
@@ -104,14 +105,14 @@ local function sort_out(group)
     for at = first, math.min(first + CHUNK - 1, #entries), 2 do
       paths[#paths + 1] = entries[at]
     end
-    for index, stored in ipairs(redis.call('HMGET', files, unpack(paths))) do
+    for at, stored in ipairs(redis.call('HMGET', files, unpack(paths))) do
       if stored then
         group.new = group.new - 1
-        again[string.sub(paths[index], cut)] = true
+        again[string.sub(paths[at], cut)] = true
         group.again = again
       end
       if not stored or place_of(stored) ~= layer then
-        planned[#planned + 1] = (first + 2 * index - 1) / 2
+        planned[#planned + 1] = (first + 2 * at - 1) / 2
       end
     end
   end
@@ -125,8 +126,11 @@ local function new_plan(due_s, paths, size)
     .. string.format('],"size":%.0f}', size)
 end
 
+-- Put together by struct, which takes the beginning of a text without making it a text of its own first:
+-- plans can be long.
 local function with_paths(plan, paths, size)
-  return plan.head .. ',' .. paths .. string.format('],"size":%.0f}', size)
+  local rest = ',' .. paths .. string.format('],"size":%.0f}', size)
+  return struct.pack('c' .. plan.stop .. 'c' .. #rest, plan.text, rest)
 end
 
 -- The items to append to a merge queue for its new files, and what its last one becomes: a file goes
@@ -146,7 +150,7 @@ local function merge_items(group)
   end
   local last, paths = nil, {}
   local function close()
-    if #paths > 0 and plan.head then
+    if #paths > 0 and plan.text then
       last = with_paths(plan, table.concat(paths, ','), plan.size)
     elseif #paths > 0 then
       items[#items + 1] = new_plan(group.due_s, table.concat(paths, ','), plan.size)
@@ -167,11 +171,17 @@ local function merge_items(group)
 end
 
 local index = open_index(
-  { cells = KEYS[7], seen = KEYS[8], indexed = KEYS[9], full = KEYS[11] }, job.cell_prefix)
-redis.call('ZCARD', KEYS[7])
+  { cells = KEYS[3], seen = KEYS[4], indexed = KEYS[5], full = KEYS[7] }, job.cell_prefix)
+
+-- Whether folders: may get or lose a field.
+local grows = #job.removals > 0
 
 local function count_of(dir)
-  local text = redis.call('HGET', KEYS[2], dir) or '0'
+  local text = redis.call('HGET', KEYS[2], dir)
+  if not text then
+    grows = true
+    return 0
+  end
   if not string.match(text, '^%-?%d+$') or #text > 15 then
     error('CORRUPT ' .. KEYS[2] .. ' counts the files of ' .. dir .. ' as ' .. string.sub(text, 1, 40))
   end
@@ -183,13 +193,12 @@ for number, group in ipairs(job.groups) do
   group.entries = cmsgpack.unpack(ARGV[2 + number])
   sort_out(group)
   -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
-  group.noted = redis.call('HEXISTS', KEYS[10], group.place) == 1
+  group.noted = redis.call('HEXISTS', KEYS[6], group.place) == 1
   index:look(group.dir)
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
   group.below = math.min(count_of(group.dir), 0)
   if group.sizes then
     group.due_s = math.min(now + group.timeout_s, MAX_TIME_S)
-    redis.call('ZSCORE', KEYS[group.ready], group.dir)
     group.items, group.last = merge_items(group)
   elseif group.items then
     redis.call('LLEN', KEYS[group.queue])
@@ -239,17 +248,16 @@ local accounted = {}
 for _, drop in ipairs(drops) do
   if accounted[drop.place] == nil then
     local last = redis.call('LINDEX', drop.key, -1)
-    local noted = redis.call('HGET', KEYS[10], drop.place)
+    local noted = redis.call('HGET', KEYS[6], drop.place)
     accounted[drop.place] = not last or noted == id_of(last)
   end
 end
 if #drops > 0 or ends then
-  redis.call('HLEN', KEYS[4])
-  redis.call('HLEN', KEYS[5])
-  redis.call('ZCARD', KEYS[6])
+  redis.call('HLEN', KEYS[9])
+  redis.call('HLEN', KEYS[10])
+  redis.call('ZCARD', KEYS[11])
 end
-redis.call('HLEN', KEYS[9])
-local folders = redis.call('HLEN', KEYS[2])
+local folders = grows and redis.call('HLEN', KEYS[2])
 
 -- 2. Write.
 
@@ -284,7 +292,7 @@ for _, group in ipairs(job.groups) do
     mended[group.dir] = true
   end
   if not group.noted then
-    redis.call('HSETNX', KEYS[10], group.place, '')
+    redis.call('HSETNX', KEYS[6], group.place, '')
   end
   at = list_files(group, at)
   if group.last then
@@ -340,23 +348,23 @@ end
 for _, drop in ipairs(drops) do
   redis.call('RPUSH', drop.key, drop.item)
   if accounted[drop.place] then
-    redis.call('HSET', KEYS[10], drop.place, id_of(drop.item))
+    redis.call('HSET', KEYS[6], drop.place, id_of(drop.item))
   end
-  redis.call('ZADD', KEYS[6], now + job.grace_s, drop.field)
+  redis.call('ZADD', KEYS[11], now + job.grace_s, drop.field)
 end
 if #drops > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', KEYS[11], '-inf', now)
 end
 
-index:finish(redis.call('HLEN', KEYS[2]) - folders)
+index:finish(grows and redis.call('HLEN', KEYS[2]) - folders or 0)
 
 if ends then
   redis.call('LREM', KEYS[ends.list], 1, ending)
-  redis.call('ZADD', KEYS[3], now, ends.mark)
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ends.memory_s)
-  redis.call('HDEL', KEYS[4], ends.id)
-  redis.call('HDEL', KEYS[5], ends.path_to)
-  redis.call('ZREM', KEYS[6], ends.dropped)
+  redis.call('ZADD', KEYS[8], now, ends.mark)
+  redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now - ends.memory_s)
+  redis.call('HDEL', KEYS[9], ends.id)
+  redis.call('HDEL', KEYS[10], ends.path_to)
+  redis.call('ZREM', KEYS[11], ends.dropped)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return { 'OK' }

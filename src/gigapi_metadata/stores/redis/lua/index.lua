@@ -62,6 +62,38 @@ local function id_of(item)
   return item and (string.match(item, '"id"%s*:%s*"([^"]*)"') or item) or ''
 end
 
+local function map_of(key)
+  local map, flat = {}, redis.call('HGETALL', key)
+  for at = 1, #flat, 2 do
+    map[flat[at]] = flat[at + 1]
+  end
+  return map
+end
+
+-- What others have put into drop queues since these were noted: calls `gone` with each path. Returns the
+-- ids that are to be noted, by place.
+local function foreign_drops(noted, drop_prefix, gone)
+  local ends = {}
+  for place, id in pairs(noted) do
+    local key = drop_prefix .. place .. ':idle'
+    local last = redis.call('LINDEX', key, -1)
+    if last and id_of(last) ~= id then
+      local items = redis.call('LRANGE', key, 0, -1)
+      for at = #items, 1, -1 do
+        if id_of(items[at]) == id then
+          break
+        end
+        local ok, fields = pcall(cjson.decode, items[at])
+        if ok and type(fields) == 'table' then
+          gone(text_of(fields.path))
+        end
+      end
+      ends[place] = id_of(last)
+    end
+  end
+  return ends
+end
+
 local function member_of(number, dir)
   return string.format('%.0f:', number) .. dir
 end
@@ -72,12 +104,16 @@ Index.__index = Index
 
 -- keys: {cells, full, seen, indexed}, prefix: of the cells' keys
 local function open_index(keys, prefix)
-  return setmetatable({ keys = keys, prefix = prefix, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
+  return setmetatable({ keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
 end
 
 -- Reads what a change of this dir will write to, so that a key of another type fails before any write.
 function Index:look(dir)
-  redis.call('STRLEN', self.prefix .. '0:' .. dir)
+  local member = '0:' .. dir
+  self.open[dir] = {
+    bounds = redis.call('GETRANGE', self.prefix .. member, 0, BOUNDS_BYTES - 1),
+    listed = redis.call('ZSCORE', self.keys.cells, member),
+  }
 end
 
 function Index:count(dir, number)
@@ -89,8 +125,12 @@ end
 function Index:add(dir, records, number, min, max)
   local member = '0:' .. dir
   local key = self.prefix .. member
-  local bounds, size, score = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1), nil, nil
-  local listed = redis.call('ZSCORE', self.keys.cells, member)
+  if not self.open[dir] then
+    self:look(dir)
+  end
+  local bounds, listed = self.open[dir].bounds, self.open[dir].listed
+  local size, score
+  self.open[dir] = nil
   if #bounds < BOUNDS_BYTES or not listed then
     size, score = BOUNDS_BYTES + #records, score_of(min, max)
     redis.call('SET', key, struct.pack(BOUNDS, min, max) .. records)
@@ -124,6 +164,7 @@ end
 
 -- Takes the named files out of a cell, if they are there. names: a set. Returns how many were.
 function Index:take_out(number, dir, names)
+  self.open[dir] = nil
   local member = member_of(number, dir)
   local key = self.prefix .. member
   local cell = redis.call('GET', key)
@@ -167,16 +208,6 @@ function Index:remove(dir, names)
     end
   end
   self:count(dir, -gone)
-end
-
--- Forgets the cells of a dir.
-function Index:forget(dir)
-  for number = 0, tonumber(redis.call('HGET', self.keys.full, dir) or 0) do
-    local member = member_of(number, dir)
-    redis.call('DEL', self.prefix .. member)
-    self.cells = self.cells - redis.call('ZREM', self.keys.cells, member)
-  end
-  redis.call('HDEL', self.keys.full, dir)
 end
 
 -- The count of a dir in folders: went from one number to another.

@@ -93,8 +93,8 @@ local function lease_until(queue, id, record)
   local second = unused(record, now + job.seconds)
   while true do
     local lease = queue .. ':' .. id .. ':' .. string.format('%.0f', second)
-    if not redis.call('ZSCORE', KEYS[6], lease .. ':completed')
-      and not redis.call('ZSCORE', KEYS[6], lease .. ':ended') then
+    local done = redis.call('ZMSCORE', KEYS[6], lease .. ':completed', lease .. ':ended')
+    if not done[1] and not done[2] then
       return second
     end
     second = unused(record, second + 1)
@@ -217,7 +217,7 @@ local function look_at_some()
   redis.call('HSET', KEYS[8], 'at', now, 'cursor', found[1])
 end
 
-local AT_ONCE = 128 -- dirs to choose the first of; keeps the cost apart from how many are due
+local AT_ONCE = 32 -- dirs to choose the first of; keeps the cost apart from how many are due
 local function lease_ready()
   while not is_done() do
     local dirs = redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, AT_ONCE)

@@ -10,14 +10,6 @@
 
 local job = cmsgpack.unpack(ARGV[1])
 
-local function map_of(key)
-  local map, flat = {}, redis.call('HGETALL', key)
-  for at = 1, #flat, 2 do
-    map[flat[at]] = flat[at + 1]
-  end
-  return map
-end
-
 if job.anew or redis.call('ZCARD', KEYS[2]) ~= tonumber(redis.call('HGET', KEYS[4], '/cells') or 0) then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     redis.call('DEL', job.cell_prefix .. member)
@@ -65,24 +57,13 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   day.cells[#day.cells + 1] = member
 end
 -- What others have put into drop queues has gone from its day.
-for place, id in pairs(noted) do
-  local key = job.drop_prefix .. place .. ':idle'
-  local last = redis.call('LINDEX', key, -1)
-  if last and id_of(last) ~= id then
-    local items = redis.call('LRANGE', key, 0, -1)
-    for at = #items, 1, -1 do
-      if id_of(items[at]) == id then
-        break
-      end
-      local ok, fields = pcall(cjson.decode, items[at])
-      if ok and type(fields) == 'table' then
-        local name = day_of(text_of(fields.path))
-        day_named(name)
-        dirty[name] = true
-      end
-    end
-    redis.call('HSET', KEYS[5], place, id_of(last))
-  end
+local ends = foreign_drops(noted, job.drop_prefix, function(path)
+  local name = day_of(path)
+  day_named(name)
+  dirty[name] = true
+end)
+for place, id in pairs(ends) do
+  redis.call('HSET', KEYS[5], place, id)
 end
 
 local todo = {}

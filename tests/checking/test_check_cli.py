@@ -1,0 +1,158 @@
+"""`check`, `rebuild` and `reindex` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from check_lab import Lake
+
+from gigapi_metadata.cli import main
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(lake: Lake, capsys: pytest.CaptureFixture[str]) -> Cli:
+    def run(*words: str) -> Result:
+        capsys.readouterr()
+        found = ["--catalog", lake.url]
+        for layer in lake.layers:
+            found += ["--layers", f"{layer.name}={layer.url}"]
+        code = main([*found, *words])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+def test_a_table_that_is_whole(lake: Lake, cli: Cli) -> None:
+    lake.fill()
+    result = cli("check", "db.t")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == "db.t: 6 entries, 2 plans, 6 files\n  nothing is wrong\n"
+
+
+def test_nothing_there(lake: Lake, cli: Cli) -> None:
+    lake.fill()
+    assert cli("check", "db.other").code == 3
+
+
+def test_damage_is_shown_and_mended(lake: Lake, cli: Cli) -> None:
+    entries = lake.fill()
+    lake.file(entries[0].path).unlink()
+    orphan = lake.write("orphan.1")
+    shown = cli("check", "db.t")
+    assert shown.code == 1
+    assert entries[0].path in shown.out
+    assert orphan in shown.out
+    assert "--repair" in shown.err
+    assert lake.file(orphan).exists()
+    assert len(lake.index.get_all()) == 6
+    listed = cli("check", "db.t", "--json")
+    assert listed.code == 1
+    assert listed.json["faults"] == 2
+    assert {each["kind"] for each in listed.json["findings"]} == {"missing-file", "orphan"}
+    folder = str(lake.folder)
+    mended = cli("check", "db.t", "--repair", "--json", "--backup", folder)
+    assert mended.code == 0, mended
+    assert mended.json["faults"] == 0
+    kinds = {each["kind"] for each in mended.json["mended"]}
+    assert kinds == {"missing-file", "orphan", "dead-file-in-plan"}
+    (backup,) = mended.json["backup"]
+    assert backup.startswith(folder)
+    assert cli("check", "db.t").code == 0
+    # Nothing to mend: no backup is written.
+    again = cli("check", "db.t", "--repair", "--json", "--backup", folder)
+    assert (again.code, again.json["backup"], again.json["mended"]) == (0, [], [])
+    # And taken back.
+    assert cli("import", backup).code == 0
+    assert len(lake.index.get_all()) == 6
+
+
+def test_what_cannot_be_mended_fails(lake: Lake, cli: Cli) -> None:
+    for entry in lake.fill():
+        lake.file(entry.path).unlink()
+    result = cli("check", "db.t", "--repair")
+    assert result.code == 1
+    assert "is it mounted?" in result.out
+    assert cli("check", "db.t", "--no-storage").code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("db",),
+        ("db.t", "--adopt"),
+        ("db.t", "--min-age", "soon"),
+        ("db.t", "--quarantine-age", "-1d"),
+    ],
+)
+def test_wrong_usage(words: tuple[str, ...], lake: Lake, cli: Cli) -> None:
+    result = cli("check", *words)
+    assert result.code == 2
+    assert result.err.startswith("gigapi-metadata: error: ")
+
+
+def test_adopting(lake: Lake, cli: Cli) -> None:
+    lake.fill()
+    path = lake.write("orphan.1")
+    result = cli("check", "db.t", "--repair", "--adopt", "--backup", str(lake.folder))
+    assert result.code == 0
+    assert lake.index.get(path) is not None
+
+
+def test_rebuilding(lake: Lake, cli: Cli) -> None:
+    entries = lake.fill()
+    refused = cli("rebuild")
+    assert refused.code == 1
+    assert "--force" in refused.err
+    lake.forget(entries[0])
+    assert len(lake.index.get_all()) == 5
+    dry = cli("rebuild", "db", "--force", "--dry-run", "--json")
+    assert (dry.code, dry.json["registered"], dry.json["known"]) == (0, 1, 5)
+    assert len(lake.index.get_all()) == 5
+    result = cli("rebuild", "db.t", "--force")
+    assert result.code == 0
+    assert "registered" in result.out
+    assert lake.index.get_all() == entries
+    assert cli("rebuild", "nowhere.t").code == 3
+    (lake.file(entries[0].path).parent / "bad.parquet").write_bytes(b"x")
+    assert cli("rebuild", "--force").code == 1
+
+
+def test_reindex(lake: Lake, cli: Cli) -> None:
+    entries = lake.fill()
+    assert cli("reindex", "db.other").code == 3
+    has_index = lake.kind == "redis"
+    if has_index:
+        path = entries[0].path
+        dir, _, name = path.rpartition("/")
+        cell = f"gigapi-metadata:cell:db:t:0:{dir}"
+        content = lake.client.get(cell)
+        lake.client.set(cell, content.replace(name.encode(), b"g" + name[1:].encode()))
+        result = cli("check", "db.t")
+        assert result.code == 1
+        assert f"{path} is not listed" in result.out
+    result = cli("reindex", "db.t")
+    assert (result.code, result.out) == (0, "")
+    assert ("made anew" if has_index else "nothing to do") in result.err
+    assert cli("reindex", "db.t", "--json").json == {
+        "database": "db",
+        "table": "t",
+        "reindexed": has_index,
+    }
+    assert cli("check", "db.t").code == 0
+    assert lake.index.query(after=1) == entries

@@ -1,0 +1,69 @@
+"""What a Go-like writer and its mishaps leave behind is mended to a clean state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+from check_lab import DAY, Lake
+from fix_golden import golden_cases, layers, load, restore
+from go_like import GoLike
+
+from gigapi_metadata import IndexEntry, RedisIndex
+from gigapi_metadata.checking import CheckOptions, Footers, check_table, repair_table
+from gigapi_metadata.storage import Storages
+
+CATALOG_ONLY = CheckOptions(storage=False)
+
+
+@pytest.mark.parametrize("case", golden_cases("redis_scars"))
+def test_scars_are_mended(case: str, redis_url: str, tmp_path: Path) -> None:
+    golden = load(case)
+    with redis.Redis.from_url(redis_url) as client:
+        restore(client, golden["dump"])
+    given = golden["open"]
+    tiers = layers(given, tmp_path)
+    index = RedisIndex(redis_url, given["database"], given["table"], tiers, given["merge"])
+    with index, Footers(1) as footers:
+        parts = (index, Storages(tiers), footers)
+        found = check_table(*parts, CATALOG_ONLY)
+        kinds = {each.kind for each in found.faults}
+        assert kinds == {"planned-twice", "no-due-time"}
+        assert not repair_table(*parts, found, CATALOG_ONLY).left
+        assert check_table(*parts, CATALOG_ONLY).faults == []
+        moves = [plan for plan in index.plans() if plan.kind == "move"]
+        assert sorted(plan.paths[0] for plan in moves) == sorted(golden["live"])
+        assert len({plan.id for plan in moves}) == len({p.path_to for p in moves}) == len(moves)
+
+
+def bare(entry: IndexEntry) -> IndexEntry:
+    """As GigAPI's ingester registers it: without statistics."""
+    return msgspec.structs.replace(entry, min_data=None, max_data=None)
+
+
+def test_a_go_like_writer_with_mishaps(lake: Lake) -> None:
+    if lake.kind != "redis":
+        pytest.skip("GigAPI writes there")
+    go = GoLike(lake.client, lake.layers, ((3600, 10**9, 1),))
+    entries = [bare(lake.entry(lake.write(f"go{n}.1", n % 2))) for n in range(6)]
+    go.add(*entries)
+    go.add(entries[0], entries[1])  # counted and planned twice
+    go.remove(entries[2])  # its plan still names it
+    go.remove(bare(lake.entry(lake.write("unknown.1", 5))))  # a count below zero
+    lake.index.import_entries([entries[2]])  # and its drop waits
+    found = lake.kinds()
+    assert {"wrong-count", "planned-twice", "drop-of-living-file"} <= set(found)
+    for _ in range(2):
+        lake.repair()
+    assert lake.kinds() == []
+    assert sorted(go.read()) == sorted(each.path for each in entries), "Go can read all of it"
+    assert lake.client.hgetall("folders:db:t") == {
+        f"{DAY}/hour=00".encode(): b"3",
+        f"{DAY}/hour=01".encode(): b"3",
+    }
+    # Both go on from there.
+    go.add(bare(lake.entry(lake.write("more.1"))))
+    assert lake.kinds() == []
+    assert len(lake.index.query(after=0)) == 7
