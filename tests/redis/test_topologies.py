@@ -21,6 +21,7 @@ import gigapi_metadata as gm
 from gigapi_metadata.copying import Writer, copy_table
 from gigapi_metadata.doctor import examine
 from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown, StoreError, Unavailable
+from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
 from gigapi_metadata.stores.redis.attempts import FAILOVER_PAUSES_S
 
@@ -167,7 +168,6 @@ def test_names_with_braces_do_not_split_a_table(redis_cluster: Cluster) -> None:
 
 
 def test_without_a_cluster_keys_are_gigapis_to_the_byte() -> None:
-    from gigapi_metadata.stores.base import TableRef
 
     assert keys.files(TableRef("db", "t"), "date=2027-01-15") == "files:db:t:date=2027-01-15"
     clustered = keys.ClusterTable("db", "t")
@@ -496,3 +496,10 @@ def test_a_table_moves_to_another_node_under_load(
 
 def test_pauses_outlast_a_failover() -> None:
     assert sum(FAILOVER_PAUSES_S) / 2 > 15
+
+
+def test_a_table_of_a_cluster_is_not_taken_for_one_of_a_server() -> None:
+    plain, clustered = TableRef("db", "t"), keys.ClusterTable("db", "t")
+    assert plain != clustered
+    assert clustered != plain
+    assert len({plain, clustered, keys.ClusterTable("db", "t")}) == 2
