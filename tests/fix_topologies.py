@@ -46,6 +46,12 @@ def newest() -> Source:
     return max(found, key=lambda source: tuple(map(int, source.version.split("."))))
 
 
+def has_waitaof(server: RedisServer) -> bool:
+    """Whether the server can confirm what is on its disk."""
+    with server.client() as client:
+        return bool(client.execute_command("COMMAND INFO", "WAITAOF")[0])
+
+
 class Group:
     """Servers that are closed together."""
 
@@ -56,6 +62,12 @@ class Group:
     def add(self, *extra_args: str) -> RedisServer:
         self.servers.append(RedisServer(self.source, *extra_args))
         return self.servers[-1]
+
+    def add_replica_of(self, master: RedisServer, *args: str) -> RedisServer:
+        replica = self.add(*args)
+        with replica.client() as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", master.port)
+        return replica
 
     def at(self, port: int) -> RedisServer:
         return next(server for server in self.servers if server.port == port)
@@ -172,9 +184,7 @@ class Sentinels(Group):
         args = ("--repl-diskless-sync-delay", "0", *args)
         try:
             self.first = self.add(*args)
-            self.replicas = [
-                self.add("--replicaof", "127.0.0.1", str(self.first.port), *args) for _ in range(2)
-            ]
+            self.replicas = [self.add_replica_of(self.first, *args) for _ in range(2)]
             wait_for(lambda: self._replicas_of(self.first) == 2, "both replicas are in step")
             self.watchers = [self._watcher() for _ in range(3)]
             wait_for(lambda: all(map(self._is_ready, self.watchers)), "the sentinels know all")

@@ -14,7 +14,7 @@ import pytest
 import redis
 from fix_redis import RedisServer
 from fix_stores import Blocking, entry, path_of
-from fix_topologies import Cluster, Group, Sentinels, newest, wait_for
+from fix_topologies import Cluster, Group, Sentinels, has_waitaof, newest, wait_for
 from wire import proxy
 
 import gigapi_metadata as gm
@@ -35,7 +35,7 @@ class Pair(Group):
         self._patch = patch
         try:
             self.master = self.add("--repl-diskless-sync-delay", "0")
-            self.replica = self.add("--replicaof", "127.0.0.1", str(self.master.port))
+            self.replica = self.add_replica_of(self.master)
             wait_for(self._is_in_step, "the replica is in step")
         except BaseException:
             self.close()
@@ -170,11 +170,6 @@ def test_values_are_confirmed(pair: Pair) -> None:
         with pytest.raises(OutcomeUnknown):
             catalog.kv.delete("key")
         assert catalog.kv.get("key") is None
-
-
-def has_waitaof(server: RedisServer) -> bool:
-    with server.client() as client:
-        return bool(client.execute_command("COMMAND INFO", "WAITAOF")[0])
 
 
 def test_fsynced_writes_survive_a_kill_of_the_machine(

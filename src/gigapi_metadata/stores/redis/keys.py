@@ -20,9 +20,20 @@ _CATALOG_PREFIXES = ("files:", "folders:", "merge:", "move:", "drop:", OWN + ":"
 
 
 class ClusterTable(TableRef):
-    """A table of a cluster: its keys carry its hash tag."""
+    """A table of a cluster: its keys carry its hash tag. None of them equals a plain TableRef: what
+    is remembered of the one must not be taken for the other."""
 
     __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TableRef) and not isinstance(other, ClusterTable):
+            return False
+        return tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
 
 
 # What would end a tag early, and what stands for it; so `unquote` gives a name back.
@@ -164,7 +175,7 @@ def targets(table: TableRef) -> str:
 
 def set_aside(table: TableRef) -> str:
     """Hash: path or list -> a document or item that a repair took out and kept."""
-    return f"{OWN}:set-aside:{table.database}:{table.table}"
+    return f"{OWN}:set-aside:{_place(table)}"
 
 
 def receipt(table: TableRef, client: str, slot: int) -> str:

@@ -20,12 +20,11 @@ from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.importing import item_of
 from gigapi_metadata.stores.redis.queues import QueueList, plans_in
 from gigapi_metadata.stores.redis.reading import mend
-from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline
+from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline, Scan
 from gigapi_metadata.stores.redis.verifying import verify
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
-_SCAN_COUNT = 1000
 _LISTS_AT_ONCE = 1000
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -62,7 +61,7 @@ class RedisRepairs:
         """See `Repairable.stored_plans`. Scans the keyspace."""
         lists: list[QueueList] = []
         for kind in _KINDS:
-            head = f"{kind}:{table.database}:{table.table}:"
+            head = keys.queues_head(kind, table)
             found = yield from _scan(keys.glob_escape(head) + "*")
             parsed = (QueueList.parse(kind, key[len(head) :], key) for key in found)
             lists += sorted(queue for queue in parsed if queue is not None)
@@ -189,13 +188,7 @@ class _Job:
 
 
 def _scan(pattern: str) -> Steps[set[str]]:
-    cursor = 0
-    found: set[str] = set()
-    while True:
-        cursor, some = yield Command(("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT))
-        found.update(_text(key) for key in some)
-        if not cursor:
-            return found
+    return {_text(key) for key in (yield Scan(pattern))}
 
 
 def _text(raw: bytes) -> str:
