@@ -142,7 +142,8 @@ def test_a_configuration_file(tmp_path: Path, cli: Cli, ending: str) -> None:
         (
             ["--catalog", "foo://u:pw@x", "databases"],
             "error: argument --catalog is 'foo://u:***@x'; it must be redis://, rediss://, "
-            "unix://, valkey://, valkeys://, sqlite:///lake.db, json:///folder or the path of a",
+            "valkey://, valkeys://, unix://, redis+sentinel://, redis+cluster://, sqlite:///lake.db, "
+            "json:///folder or the path of a",
         ),
         (
             ["--catalog", "redis://u:pw@h:x/0", "databases"],
@@ -229,7 +230,7 @@ def test_wrong_usage_is_one_clear_line(cli: Cli, words: list[str], message: str)
     [
         ("[1]", "c.json holds a list; it must hold keys, such as gigapi.root"),
         ('{"catlog": "x"}', "c.json: catlog is no setting; did you mean catalog?"),
-        ('{"catalog": 5}', "c.json: catalog is 5; it must be redis://, rediss://, unix://"),
+        ('{"catalog": 5}', "c.json: catalog is 5; it must be redis://, rediss://, valkey://"),
         ('{"catalog": "x://u:pw@h"}', "c.json: catalog is 'x://u:***@h'; it must be redis://"),
         ('{"layers": {}}', "c.json: layers: layers must be a list of layers, each with name and"),
         ('{"layers": [{"url": "s3://k:pw@h/b"}]}', "c.json: layers[0].name is missing: each layer"),

@@ -169,7 +169,8 @@ def _shown(url: Found) -> str:
 def _kind(url: Found) -> MetadataType | None:
     """Which of GigAPI's kinds of catalog a URL names; None for SQLite."""
     rule = (
-        f"{', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)}, sqlite:///lake.db, "
+        f"{', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES if '+' not in scheme)}, "
+        "redis+sentinel://, redis+cluster://, sqlite:///lake.db, "
         "json:///folder or the path of a folder"
     )
     scheme, found, _ = text(url, rule).partition("://")
