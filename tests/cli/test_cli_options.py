@@ -142,8 +142,8 @@ def test_a_configuration_file(tmp_path: Path, cli: Cli, ending: str) -> None:
         (
             ["--catalog", "foo://u:pw@x", "databases"],
             "error: argument --catalog is 'foo://u:***@x'; it must be redis://, rediss://, "
-            "valkey://, valkeys://, unix://, redis+sentinel://, redis+cluster://, sqlite:///lake.db, "
-            "json:///folder or the path of a",
+            "valkey://, valkeys://, unix://, redis+sentinel://, redis+cluster://, "
+            "sqlite:///lake.db, json:///folder or the path of a",
         ),
         (
             ["--catalog", "redis://u:pw@h:x/0", "databases"],
