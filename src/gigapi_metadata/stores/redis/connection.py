@@ -41,7 +41,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import scripts
 from gigapi_metadata.stores.redis.health import INFO, Watch
-from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.scripts import Call, Request
 from gigapi_metadata.stores.redis.session import Session
 from gigapi_metadata.stores.redis.wire import (
     aexchange,
@@ -213,8 +213,8 @@ class Attempts:
             return 0.0
         if isinstance(error, (AuthenticationError, AuthorizationError)):
             raise StoreError(f"{self._url} refuses the login: {error}") from error
-        if isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError):
-            raise _mapped(error, self._url) from error
+        if isinstance(error, ResponseError) and not self._may_pass(error):
+            raise self._refused(error) from error
         if not _never_sent(error):
             self._maybe_done = True
         if "Timeout connecting" in str(error):
@@ -226,20 +226,57 @@ class Attempts:
             raise self._given_up(error) from error
         return longest * random.uniform(0.5, 1.0)
 
+    def _may_pass(self, error: ResponseError) -> bool:
+        """Whether it is worth waiting: a failover is under way, or a script takes its time. Not for
+        what a read can do without."""
+        if isinstance(self._request, Call) and not self._request.script.receipt:
+            return False
+        return _is_read_only(error) or str(error).startswith("BUSY ")
+
+    def _refused(self, error: ResponseError) -> MetadataError:
+        mapped = _mapped(error, self._url)
+        if self._maybe_done and not isinstance(mapped, CorruptState):
+            # An earlier attempt may have been carried out.
+            return self._given_up(error)
+        return mapped
+
+    @property
+    def doubtful_receipt(self) -> str | None:
+        """The key of the write's receipt, if it may have been sent more than once."""
+        request = self._request
+        if self._maybe_done and isinstance(request, Call) and request.script.receipt:
+            return request.keys[0]
+        return None
+
     def _given_up(self, error: Exception) -> MetadataError:
         if self._maybe_done and self._request.writes:
             return OutcomeUnknown(
                 f"{self._url} did not answer ({error}): the write may have happened. "
                 "Repeating the same call is safe."
             )
+        if _is_read_only(error):
+            return Unavailable(
+                f"{self._url} is a read only replica: write to its master. Nothing was written."
+            )
+        if isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError):
+            return Unavailable(f"{self._url} is busy: {error}")
         return Unavailable(f"{self._url} can't be reached: {error}")
+
+
+def _is_read_only(error: Exception) -> bool:
+    # Redis 6.2 wraps what a script met in words of its own.
+    return isinstance(error, ReadOnlyError) or "READONLY You can't write" in str(error)
 
 
 def _never_sent(error: Exception) -> bool:
     # redis-py raises the same class for a connection that was never made and for one that broke;
     # only the message of the former says "connecting to".
-    return isinstance(error, (BusyLoadingError, MaxConnectionsError, ReadOnlyError)) or (
-        "connecting to" in str(error) or "No connection available" in str(error)
+    return (
+        isinstance(error, (BusyLoadingError, MaxConnectionsError))
+        or _is_read_only(error)
+        or str(error).startswith("BUSY ")
+        or "connecting to" in str(error)
+        or "No connection available" in str(error)
     )
 
 
@@ -277,6 +314,10 @@ class _Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
+    def _answered(self, attempts: Attempts) -> None:
+        if attempts.doubtful_receipt is not None:
+            self.session.receipts.doubt(attempts.doubtful_receipt)
+
 
 class RedisConnection(_Connection):
     """A pool of connections to one server. `client` is redis-py's own client on that pool.
@@ -306,6 +347,7 @@ class RedisConnection(_Connection):
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             time.sleep(pause)
+        self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(RedisError, OSError):  # may be forbidden
@@ -354,6 +396,7 @@ class AsyncRedisConnection(_Connection):
             except (RedisError, OSError) as error:
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)
+        self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(RedisError, OSError):  # may be forbidden

@@ -43,6 +43,7 @@ class Receipts:
         self._client = ""
         self._free: deque[int] = deque()
         self._numbers = count()
+        self._doubtful: set[str] = set()
 
     def take(self) -> tuple[str, int, str]:
         """(client, slot, token) of one write. The slot is to be given back when the write has been
@@ -60,9 +61,16 @@ class Receipts:
             slot = next(self._numbers)
         return self._client, slot, os.urandom(16).hex()
 
-    def give_back(self, client: str, slot: int) -> None:
-        """The slot is free again, unless it was the parent process's."""
-        if client == self._client:
+    def doubt(self, receipt: str) -> None:
+        """The write under the receipt of this key was sent more than once: although it has been
+        answered, one of them may still be on its way. Its slot is not used again."""
+        self._doubtful.add(receipt)
+
+    def give_back(self, client: str, slot: int, receipt: str) -> None:
+        """The slot is free again, unless it was the parent process's or its receipt is doubted."""
+        if receipt in self._doubtful:
+            self._doubtful.discard(receipt)
+        elif client == self._client:
             self._free.append(slot)
 
 

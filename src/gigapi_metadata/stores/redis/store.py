@@ -191,7 +191,7 @@ class RedisStore(RedisRepairs):
         job["token"], job["receipt_s"] = token, RECEIPT_S
         receipt = keys.receipt(table, client, slot)
         answer = yield Call(script, [receipt, *script_keys], _pack(job), arguments)
-        receipts.give_back(client, slot)
+        receipts.give_back(client, slot, receipt)
         return answer
 
     # Reading
