@@ -35,14 +35,15 @@ class Fault(NamedTuple):
 
 class FaultLine:
     """Listens on a free port and passes everything on, but for the fault that it is `armed` with,
-    which happens once. `fired` says whether it has, `passed` how many bytes have gone by since."""
+    which happens once. `fired` says whether it has, `passed` how many bytes have gone by since.
+    While it is `mute`, each answer is the end of its connection instead."""
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
         self._lock = threading.Lock()
         self._fault: Fault | None = None
         self._left = 0
-        self.fired = False
+        self.fired = self.mute = False
         self.passed = {"request": 0, "reply": 0}
         self._late = threading.Event()
         self._held: list[threading.Thread] = []
@@ -124,6 +125,8 @@ class FaultLine:
     ) -> bool:
         """Pass `data` on. False: the connection is over."""
         target = server if side == "request" else client
+        if self.mute and side == "reply":
+            return False
         taken = self._take(side, len(data))
         if taken is None:
             target.sendall(data)

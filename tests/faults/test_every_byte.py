@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,7 @@ from gigapi_metadata import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis import connection
+from gigapi_metadata.stores.redis.session import RECEIPT_S
 
 ROWS = [[0, 150, 1]]  # each file is a plan of its own
 TIMEOUT_S = 0.03
@@ -215,3 +217,52 @@ def test_what_arrives_late_is_not_made_again(trial: Trial) -> None:
         trial.again(lambda: trial.index.batch(None, [entry(1)]))
     trial.line.release()
     assert paths_of(trial.look.get_all()) == [path_of(n) for n in (2, 5, 8, 9)]
+
+
+def unknown(trial: Trial, call: Callable[[], Any]) -> None:
+    """Make a call that is carried out, and whose answer never comes."""
+    trial.line.mute = True
+    with pytest.raises(OutcomeUnknown):
+        call()
+    trial.line.mute = False
+
+
+def merged(trial: Trial, *numbers: int) -> str:
+    """Merge these files, as another client does."""
+    while True:
+        plan = trial.look.get_merge_plan("", "", 1)
+        assert plan is not None
+        if plan.paths_from == [path_of(number) for number in numbers]:
+            trial.look.complete_merge(plan, entry(path=plan.path_to))
+            return plan.path_to
+
+
+def test_repeating_brings_no_merged_file_back(trial: Trial) -> None:
+    """The rows of a file that was merged since are in the result; the file itself is gone."""
+    trial.prepare()
+    unknown(trial, lambda: trial.index.batch([entry(1), entry(2)]))
+    result = merged(trial, 1)
+    expected = sorted([result, *(path_of(n) for n in (2, 8, 9))])
+    trial.again(lambda: trial.index.batch([entry(1), entry(2)]))
+    assert paths_of(check_invariants(trial.look)) == expected
+    # A further call is a write of its own.
+    trial.again(lambda: trial.index.batch([entry(1), entry(2)]))
+    assert paths_of(trial.look.get_all()) == sorted([path_of(1), *expected])
+
+
+def test_who_goes_on_after_an_unknown_outcome_repeats_nothing(trial: Trial) -> None:
+    trial.prepare()
+    unknown(trial, lambda: trial.index.batch(None, [path_of(8)]))
+    trial.again(lambda: trial.index.batch([entry(8)]))
+    trial.again(lambda: trial.index.batch(None, [path_of(8)]))
+    assert paths_of(trial.look.get_all()) == [path_of(9)]
+
+
+def test_a_write_of_unknown_outcome_is_forgotten_in_time(trial: Trial) -> None:
+    """Before its receipt is: what comes later is a write of its own."""
+    trial.prepare()
+    unknown(trial, lambda: trial.index.batch([entry(1)]))
+    result = merged(trial, 1)
+    trial.index.connection.session.unsettled.clock = lambda: time.monotonic() + RECEIPT_S / 2
+    trial.again(lambda: trial.index.batch([entry(1)]))
+    assert paths_of(trial.look.get_all()) == sorted([path_of(1), path_of(8), path_of(9), result])

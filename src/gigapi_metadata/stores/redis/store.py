@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, LeaseLost
+from gigapi_metadata.errors import Conflict, LeaseLost, OutcomeUnknown, StoreError
 from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
@@ -50,6 +50,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Script,
 )
 from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
+from gigapi_metadata.stores.redis.unsettled import Ticket
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
@@ -80,9 +81,20 @@ class RedisStore(RedisRepairs):
     # Writing
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
-        """See `Store.commit`. One script call, whatever the size."""
+        """See `Store.commit`. One script call, whatever the size. After OutcomeUnknown, the same
+        change goes under the same receipt."""
         call = commit_call(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, *call)
+        unsettled = self._session.unsettled
+        earlier = unsettled.take(table, change)
+        ticket = earlier or self._session.receipts.take()
+        try:
+            outcome, *missing = yield from self._write(
+                COMMIT, table, *call, ticket=ticket, reusable=earlier is None
+            )
+        except StoreError as fault:
+            if earlier or isinstance(fault, OutcomeUnknown):
+                unsettled.add(table, change, ticket)
+            raise
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -184,14 +196,19 @@ class RedisStore(RedisRepairs):
         script_keys: Sequence[str],
         job: dict[str, Any],
         arguments: Collection[bytes] = (),
+        *,
+        ticket: Ticket | None = None,
+        reusable: bool = True,
     ) -> Steps[Any]:
-        """Call a script under a receipt: sent twice, it is carried out once."""
+        """Call a script under a receipt: sent twice, it is carried out once. `reusable`: once it is
+        answered, nothing that was sent under the ticket is still on its way."""
         receipts = self._session.receipts
-        client, slot, token = receipts.take()
+        ticket = ticket or receipts.take()
+        client, slot, token, _ = ticket
         job["token"], job["receipt_s"] = token, RECEIPT_S
         receipt = keys.receipt(table, client, slot)
         answer = yield Call(script, [receipt, *script_keys], _pack(job), arguments)
-        receipts.give_back(client, slot, receipt)
+        receipts.give_back(client, slot, receipt, reusable=reusable)
         return answer
 
     # Reading
