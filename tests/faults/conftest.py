@@ -5,4 +5,4 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("redis", "worker", "concurrency")]
+sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("redis", "worker", "concurrency", "contract")]
