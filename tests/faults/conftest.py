@@ -1,8 +1,9 @@
-"""The GigAPI-like writer of the Redis tests and the lake of the worker's are used here too."""
+"""Helpers of other folders are used here: the GigAPI-like writer, the lake, the load, the model."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("redis", "worker", "concurrency", "contract")]
+TESTS = Path(__file__).resolve().parents[1]
+sys.path += [str(TESTS / name) for name in ("redis", "worker", "concurrency", "contract")]

@@ -157,9 +157,7 @@ class FaultLine:
             while other.recv(1 << 16):
                 pass
 
-    def _hold(
-        self, data: bytes, side: Side, client: socket.socket, server: socket.socket
-    ) -> None:
+    def _hold(self, data: bytes, side: Side, client: socket.socket, server: socket.socket) -> None:
         """Wait for the client to give up; then have `data` travel on by itself."""
         select.select([client], [], [], 10)
         if side == "reply":
