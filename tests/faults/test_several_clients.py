@@ -40,10 +40,11 @@ SOAK_EXAMPLES = 150
 class Foreign(GoLike):
     """GigAPI on the machine's clock, with ids of its own: its mishaps have tests elsewhere."""
 
-    def __init__(self, backend: RedisBackend) -> None:
+    def __init__(self, backend: RedisBackend, draw: random.Random) -> None:
         rows = alone.ROWS
         super().__init__(backend.client, alone.LAYERS, rows, database="db", table="t")
         self._backend = backend
+        self._random = draw  # ids must differ from call to call
 
     def now(self) -> int:
         return self._backend.now_s
@@ -104,14 +105,14 @@ class Crowd(alone.Catalog):
     @rule(add=alone.some_entries)
     def another_program_adds(self, add: list[IndexEntry]) -> None:
         new = {each.path: each for each in add if each.path not in self.model.entries}
-        Foreign(self.backend).add(*new.values())
+        Foreign(self.backend, self.index._draw).add(*new.values())
         self.model.batch(new.values(), [])
 
     @precondition(lambda self: self.backend.is_redis and self.model.entries)
     @rule(data=st.data())
     def another_program_removes(self, data: st.DataObject) -> None:
         path = data.draw(st.sampled_from(sorted(self.model.entries)))
-        Foreign(self.backend).remove(self.model.entries[path])
+        Foreign(self.backend, self.index._draw).remove(self.model.entries[path])
         self.model.batch([], [path])
 
 
