@@ -96,7 +96,7 @@ class FaultLine:
             self._start(self._pass, client, server)
 
     def _pass(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # `close` may have come meanwhile
             while True:
                 readable, _, _ = select.select([client, server], [], [])
                 for source in readable:

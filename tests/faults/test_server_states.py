@@ -5,16 +5,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
+import redis
 from fault_checks import check_invariants, paths_of
+from fault_line import Fault, fault_line
 from fix_redis import RedisServer
 from fix_stores import dump_redis, entry, path_of
 from go_like import GoLike
 
-from gigapi_metadata import AsyncRedisIndex, LeaseLost, RedisIndex, StoreError, Unavailable
+from gigapi_metadata import (
+    AsyncRedisIndex,
+    LeaseLost,
+    OutcomeUnknown,
+    RedisIndex,
+    StoreError,
+    Unavailable,
+)
 
 NewServer = Callable[..., RedisServer]
 ROWS = [[0, 150, 1]]
@@ -200,6 +210,63 @@ def test_what_a_replica_got_is_whole(
     with RedisIndex(other.url(), "db", "t", merge_configurations=ROWS) as moved:
         moved.batch([entry(3)])
         assert paths_of(check_invariants(moved)) == [path_of(n) for n in (1, 2, 3, 9)]
+
+
+# A server that is busy, or has other users by now
+
+
+def test_a_server_busy_with_a_script_is_unavailable(server: RedisServer, index: RedisIndex) -> None:
+    server.config(lua_time_limit=1)
+
+    def be_busy() -> None:
+        with server.client() as client, suppress(redis.ResponseError):
+            client.eval("while true do end", 0)
+
+    thread = threading.Thread(target=be_busy)
+    thread.start()
+    try:
+        with server.client() as client:
+            while not _is_busy(client):
+                pass
+            with pytest.raises(Unavailable, match="is busy"):
+                index.batch([entry(1)])
+            with pytest.raises(Unavailable, match="is busy"):
+                index.get_all()
+            client.script_kill()
+    finally:
+        thread.join()
+    index.batch([entry(1)])
+    assert len(check_invariants(index)) == 3
+
+
+def _is_busy(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
+
+
+def test_a_write_that_is_refused_after_its_answer_was_lost_may_have_happened(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password changes between the first attempt and the second."""
+    from gigapi_metadata.stores.redis import connection
+
+    with (
+        fault_line(server.port) as line,
+        RedisIndex(f"redis://127.0.0.1:{line.port}", "db", "t") as index,
+    ):
+        index.batch([entry(1)])
+        line.arm(Fault("cut", "reply", 0))
+        monkeypatch.setattr(
+            connection.time, "sleep", lambda seconds: server.config(requirepass="other")
+        )
+        with pytest.raises(OutcomeUnknown):
+            index.batch([entry(2)])
+        with server.client(password="other") as client:
+            client.config_set("requirepass", "")
+        assert len(index.get_all()) == 2
 
 
 # Scripts that are forgotten
