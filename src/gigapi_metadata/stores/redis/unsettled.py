@@ -15,7 +15,8 @@ from typing import NamedTuple
 from gigapi_metadata.stores.base import Change, TableRef
 
 REMEMBERED = 64
-"""Of so many writes of a client, at most."""
+REMEMBERED_FILES = 100_000
+"""Of so many writes of a client, at most, and no more than name so many files; but of the last."""
 
 
 class Ticket(NamedTuple):
@@ -52,7 +53,11 @@ class Unsettled:
         """Nobody knows whether the write of this ticket was carried out."""
         with self._lock:
             self._writes.append(_Write(table, change, _paths(change), ticket))
-            del self._writes[:-REMEMBERED]
+            files = sum(len(write.paths) for write in self._writes)
+            while len(self._writes) > 1 and (
+                len(self._writes) > REMEMBERED or files > REMEMBERED_FILES
+            ):
+                files -= len(self._writes.pop(0).paths)
 
     def take(self, table: TableRef, change: Change) -> Ticket | None:
         """The ticket that `change` was sent under before. A change of the same files that is
