@@ -13,8 +13,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1] / "concurrency"))
 
 import load
+import msgspec
 
-from gigapi_metadata import OutcomeUnknown, Unavailable, connect
+from gigapi_metadata import LeaseLost, OutcomeUnknown, Unavailable, connect
 from gigapi_metadata.catalog import Catalog
 
 PATIENCE_S = 60
@@ -25,6 +26,7 @@ class Patient:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        self._lost = 0
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._index, name)
@@ -37,6 +39,14 @@ class Patient:
                 except (OutcomeUnknown, Unavailable):
                     if time.monotonic() > deadline:
                         raise
+                except LeaseLost:
+                    # Renewed or given back by the call whose answer was lost, or out of time.
+                    if name == "renew":
+                        self._lost -= 1
+                        return msgspec.structs.replace(args[0], lease_s=self._lost)
+                    if name == "release":
+                        return None
+                    raise
 
         return again
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,11 +21,21 @@ MERGE = ((0, 6000, 1), (0, 12_000, 2), (0, 10**9, 3))  # small sizes make many p
 
 
 def lab_in(folder: Path, redis: str = "") -> Lab:
+    folder.mkdir(parents=True, exist_ok=True)
     layers = (
         Layer(f"file://{folder}/hot", "hot", "fs", 3600),
         Layer(f"file://{folder}/cold", "cold"),
     )
     return Lab(folder, redis=redis, layers=layers, merge=MERGE, lease_s=2 if redis else 120)
+
+
+def add(lab: Lab, hours: Sequence[int]) -> Counter[str]:
+    """Add files to each of the hours; their rows."""
+    apart = lab_in(lab.folder.parent / "apart" / str(uuid.uuid4()))
+    for made in (apart, lab):
+        with Tables(made) as catalog:
+            made.add(catalog, 6, hours=hours)
+    return rows_of(apart)
 
 
 def rows_seen(lab: Lab) -> Counter[str]:
@@ -34,16 +46,16 @@ def rows_seen(lab: Lab) -> Counter[str]:
 
 
 def kill_among(lab: Lab, workers: int, kills: int, hours: int, seed: int) -> int:
-    """Keep so many workers at work while one after the other is killed; then finish."""
+    """Keep so many workers at work, with new files to merge, while one after the other is killed;
+    then finish."""
     draw = random.Random(seed)
-    with Tables(lab) as catalog:
-        lab.add(catalog, 6, hours=range(hours))
-    rows = rows_of(lab)
+    rows = add(lab, range(hours))
     children = [Child(lab) for _ in range(workers)]
     for child in children:
         child.started()
     killed = 0
-    for _ in range(kills):
+    for round_ in range(kills):
+        rows += add(lab, [round_ % hours])
         time.sleep(draw.expovariate(1 / 0.05))  # the moment is what is drawn
         number = draw.randrange(workers)
         children[number].kill()
@@ -61,20 +73,20 @@ def kill_among(lab: Lab, workers: int, kills: int, hours: int, seed: int) -> int
 
 
 def test_six_workers_are_killed_at_random(tmp_path: Path, seed: int) -> None:
-    kill_among(lab_in(tmp_path), 6, 8, 6, seed)
+    kill_among(lab_in(tmp_path / "lake"), 6, 8, 6, seed)
 
 
 def test_six_workers_are_killed_at_random_on_redis(
     tmp_path: Path, redis_url: str, seed: int
 ) -> None:
-    kill_among(lab_in(tmp_path, redis_url), 6, 6, 4, seed)
+    kill_among(lab_in(tmp_path / "lake", redis_url), 6, 6, 4, seed)
 
 
 @pytest.mark.soak
 def test_thirty_two_workers_are_killed_at_random(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = kill_among(lab_in(tmp_path), 32, 200, 24, seed)
+    killed = kill_among(lab_in(tmp_path / "lake"), 32, 200, 24, seed)
     with capsys.disabled():
         print(f"\nSQLite, seed {seed}: {killed} of 32 workers and their successors killed")
 
@@ -83,6 +95,6 @@ def test_thirty_two_workers_are_killed_at_random(
 def test_thirty_two_workers_are_killed_at_random_on_redis(
     tmp_path: Path, redis_url: str, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = kill_among(lab_in(tmp_path, redis_url), 32, 200, 24, seed)
+    killed = kill_among(lab_in(tmp_path / "lake", redis_url), 32, 200, 24, seed)
     with capsys.disabled():
         print(f"\nRedis, seed {seed}: {killed} of 32 workers and their successors killed")
