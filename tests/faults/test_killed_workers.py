@@ -56,8 +56,9 @@ def kill_among(lab: Lab, workers: int, kills: int, hours: int, seed: int) -> int
     killed = 0
     for round_ in range(kills):
         rows += add(lab, [round_ % hours])
-        time.sleep(draw.expovariate(1 / 0.05))  # the moment is what is drawn
-        number = draw.randrange(workers)
+        time.sleep(draw.expovariate(1 / 0.02))  # the moment is what is drawn
+        working = [n for n, child in enumerate(children) if child.process.is_alive()]
+        number = draw.choice(working or range(workers))
         children[number].kill()
         killed += children[number].join() == -9
         assert rows_seen(lab) == rows, f"seed {seed}"
@@ -69,6 +70,7 @@ def kill_among(lab: Lab, workers: int, kills: int, hours: int, seed: int) -> int
         child.outcomes()
     finish(lab if lab.redis else lab.ahead(1000))
     check_whole(lab, rows)
+    assert killed, f"seed {seed}: none was at work when it was to be killed"
     return killed
 
 
