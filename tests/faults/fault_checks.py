@@ -27,16 +27,17 @@ def check_invariants(index: Any, note: str = "") -> list[IndexEntry]:
     assert not wrong, f"{note}: {wrong}"
     entries: list[IndexEntry] = index.get_all()
     there = [each.path for each in entries]
-    assert len(set(there)) == len(there), note
+    living = set(there)
+    assert len(living) == len(there), note
     assert index.query(after=-(2**63)) == entries, f"{note}: the time index differs from a scan"
     assert index.paths() == sorted({path.rpartition("/")[0] for path in there}), note
     plans = index.plans()
     work = [plan for plan in plans if plan.kind != "drop"]
-    planned = Counter(path for plan in work for path in plan.paths if path in set(there))
+    planned = Counter(path for plan in work for path in plan.paths if path in living)
     assert not [path for path, times in planned.items() if times > 1], f"{note}: planned twice"
     drops = Counter(path for plan in plans if plan.kind == "drop" for path in plan.paths)
     assert not [path for path, times in drops.items() if times > 1], f"{note}: dropped twice"
-    assert not set(drops) & set(there), f"{note}: a living file is to be dropped"
+    assert not set(drops) & living, f"{note}: a living file is to be dropped"
     return entries
 
 
