@@ -28,7 +28,7 @@ from gigapi_metadata.errors import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis.durability import Unconfirmed
-from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.scripts import Call, Request
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
@@ -72,8 +72,8 @@ class Attempts:
             raise StoreError(
                 f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
             ) from error
-        if isinstance(error, ResponseError) and not passes(error):
-            raise _mapped(error, self._url) from error
+        if isinstance(error, ResponseError) and not self._may_pass(error):
+            raise self._refused(error) from error
         if not _never_sent(error):
             self._maybe_done = True
         if "Timeout connecting" in str(error) and not self._failover:
@@ -85,12 +85,39 @@ class Attempts:
             raise self._given_up(error) from error
         return longest * random.uniform(0.5, 1.0)
 
+    def _may_pass(self, error: ResponseError) -> bool:
+        """Whether it is worth waiting. Not for what a read can do without."""
+        if isinstance(self._request, Call) and not self._request.script.receipt:
+            return self._request.script.writes is False and passes(error)
+        return passes(error)
+
+    def _refused(self, error: ResponseError) -> MetadataError:
+        mapped = _mapped(error, self._url)
+        if self._maybe_done and not isinstance(mapped, CorruptState):
+            # An earlier attempt may have been carried out.
+            return self._given_up(error)
+        return mapped
+
+    @property
+    def doubtful_receipt(self) -> str | None:
+        """The key of the write's receipt, if it may have been sent more than once."""
+        request = self._request
+        if self._maybe_done and isinstance(request, Call) and request.script.receipt:
+            return request.keys[0]
+        return None
+
     def _given_up(self, error: Exception) -> MetadataError:
         if self._maybe_done and self._request.writes:
             return OutcomeUnknown(
                 f"{self._url} did not answer ({error}): the write may have happened. "
                 "Repeating the same call is safe."
             )
+        if _is_read_only(error):
+            return Unavailable(
+                f"{self._url} is a read only replica: write to its master. Nothing was written."
+            )
+        if str(error).startswith("BUSY "):
+            return Unavailable(f"{self._url} is busy: {error}")
         return Unavailable(f"{self._url} can't be reached: {error}")
 
 
@@ -120,6 +147,7 @@ _REFUSED_TEXT = (
     "The previous master is now a",
     "READONLY You can't write against",  # Redis 6 says it in the middle of a script's error
     "NOREPLICAS",
+    "BUSY ",  # a script takes its time
     "TTL exhausted",  # as often as that the cluster said MOVED, ASK or TRYAGAIN
 )
 
@@ -127,7 +155,17 @@ _REFUSED_TEXT = (
 def passes(error: ResponseError) -> bool:
     """Whether a server's answer says no more than "not now" or "not here"."""
     text = str(error)
-    return isinstance(error, _REFUSED) or "READONLY You can't" in text or "NOREPLICAS" in text
+    return (
+        isinstance(error, _REFUSED)
+        or _is_read_only(error)
+        or "NOREPLICAS" in text
+        or text.startswith("BUSY ")
+    )
+
+
+def _is_read_only(error: BaseException) -> bool:
+    # Redis 6.2 wraps what a script met in words of its own.
+    return isinstance(error, ReadOnlyError) or "READONLY You can't" in str(error)
 
 
 def _never_sent(error: BaseException) -> bool:

@@ -95,6 +95,10 @@ class _Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
+    def _answered(self, attempts: Attempts) -> None:
+        if attempts.doubtful_receipt is not None:
+            self.session.receipts.doubt(attempts.doubtful_receipt)
+
 
 def _key_to_find(request: Request) -> str | None:
     """A key of a request whose node redis-py does not look up anew by itself after a failure: it is
@@ -151,6 +155,7 @@ class RedisConnection(_Connection):
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
             time.sleep(pause)
+        self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
@@ -255,6 +260,7 @@ class AsyncRedisConnection(_Connection):
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
             await asyncio.sleep(pause)
+        self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden

@@ -20,13 +20,24 @@ from gigapi_metadata.stores.redis.durability import Confirm
 
 
 class Script:
-    """One script: its source with the shared parts before it, and the hash that names it."""
+    """One script: its source with the shared parts before it, and the hash that names it.
 
-    def __init__(self, name: str, *, shared: Sequence[str] = ("lib",), writes: bool = True) -> None:
+    receipt: KEYS[1] is the receipt of the write.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        shared: Sequence[str] = ("lib",),
+        writes: bool = True,
+        receipt: bool = True,
+    ) -> None:
         folder = files(__package__).joinpath("lua")
         parts = (folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (*shared, name))
         self.name = name
         self.writes = writes
+        self.receipt = writes and receipt
         self.source = "\n".join(parts)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
@@ -35,14 +46,14 @@ _INDEXED = ("lib", "index")
 
 COMMIT = Script("commit", shared=_INDEXED)
 SELECT = Script("select", shared=_INDEXED, writes=False)
-MEND = Script("mend", shared=(*_INDEXED, "times"))
+MEND = Script("mend", shared=(*_INDEXED, "times"), receipt=False)
 FILTER = Script("filter", shared=("lib", "times"), writes=False)
 LEASE = Script("lease")
 RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
-REPAIR = Script("repair", shared=_INDEXED)
+REPAIR = Script("repair", shared=_INDEXED, receipt=False)
 VERIFY = Script("verify", shared=(*_INDEXED, "times"), writes=False)
 ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR, VERIFY)
 

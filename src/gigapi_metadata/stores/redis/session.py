@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.redis.unsettled import Ticket, Unsettled
 
 RECEIPT_S = 300
 """How long the server keeps the answer to a write: longer than its retries can take."""
@@ -29,6 +30,7 @@ class Session:
     def __init__(self) -> None:
         self.receipts = Receipts()
         self.full_checks = FullChecks()
+        self.unsettled = Unsettled(RECEIPT_S / 2)
 
 
 class Receipts:
@@ -43,11 +45,11 @@ class Receipts:
         self._client = ""
         self._free: deque[int] = deque()
         self._numbers = count()
+        self._doubtful: set[str] = set()
 
-    def take(self) -> tuple[str, int, str]:
-        """(client, slot, token) of one write. The slot is to be given back when the write has been
-        answered; not after an error, for it may still be on its way, and would overwrite the
-        receipt."""
+    def take(self) -> Ticket:
+        """What one write goes under. The slot is to be given back when the write has been answered;
+        not after an error, for it may still be on its way, and would overwrite the receipt."""
         if self._pid != os.getpid():
             # After a fork the child must not share its parent's slots.
             self._client = os.urandom(8).hex()
@@ -58,11 +60,18 @@ class Receipts:
             slot = self._free.popleft()
         except IndexError:
             slot = next(self._numbers)
-        return self._client, slot, os.urandom(16).hex()
+        return Ticket(self._client, slot, os.urandom(16).hex(), time.monotonic())
 
-    def give_back(self, client: str, slot: int) -> None:
-        """The slot is free again, unless it was the parent process's."""
-        if client == self._client:
+    def doubt(self, receipt: str) -> None:
+        """The write under the receipt of this key was sent more than once: although it has been
+        answered, one of them may still be on its way. Its slot is not used again."""
+        self._doubtful.add(receipt)
+
+    def give_back(self, client: str, slot: int, receipt: str, *, reusable: bool) -> None:
+        """The slot is free again, unless it was the parent process's or its receipt is doubted."""
+        if receipt in self._doubtful:
+            self._doubtful.discard(receipt)
+        elif reusable and client == self._client:
             self._free.append(slot)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, LeaseLost
+from gigapi_metadata.errors import Conflict, LeaseLost, OutcomeUnknown, StoreError
 from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
@@ -52,6 +52,7 @@ from gigapi_metadata.stores.redis.scripts import (
     Script,
 )
 from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
+from gigapi_metadata.stores.redis.unsettled import Ticket
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
@@ -91,9 +92,20 @@ class RedisStore(RedisRepairs):
     # Writing
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
-        """See `Store.commit`. One script call, whatever the size."""
+        """See `Store.commit`. One script call, whatever the size. After OutcomeUnknown, the same
+        change goes under the same receipt."""
         call = commit_call(table, change, rules)
-        outcome, *missing = yield from self._write(COMMIT, table, *call, durable=True)
+        unsettled = self._session.unsettled
+        earlier = unsettled.take(table, change)
+        ticket = earlier or self._session.receipts.take()
+        try:
+            outcome, *missing = yield from self._write(
+                COMMIT, table, *call, durable=True, ticket=ticket, reusable=earlier is None
+            )
+        except StoreError as fault:
+            if earlier or isinstance(fault, OutcomeUnknown):
+                unsettled.add(table, change, ticket)
+            raise
         if outcome == b"LOST":
             raise lease_lost(change.ends)
         if outcome == b"GONE":
@@ -197,11 +209,15 @@ class RedisStore(RedisRepairs):
         arguments: Collection[bytes] = (),
         *,
         durable: bool = False,
+        ticket: Ticket | None = None,
+        reusable: bool = True,
     ) -> Steps[Any]:
         """Call a script under a receipt: sent twice, it is carried out once. `durable`: it counts
-        only when it is as safe as asked."""
+        only when it is as safe as asked. `reusable`: once it is answered, nothing that was sent
+        under the ticket is still on its way."""
         receipts = self._session.receipts
-        client, slot, token = receipts.take()
+        ticket = ticket or receipts.take()
+        client, slot, token, _ = ticket
         job["token"], job["receipt_s"] = token, RECEIPT_S
         receipt = keys.receipt(table, client, slot)
         confirm = None
@@ -209,7 +225,7 @@ class RedisStore(RedisRepairs):
             confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
         call = Call(script, [receipt, *script_keys], _pack(job), arguments, confirm)
         answer = yield call
-        receipts.give_back(client, slot)
+        receipts.give_back(client, slot, receipt, reusable=reusable)
         return answer
 
     # Reading

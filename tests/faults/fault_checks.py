@@ -1,0 +1,45 @@
+"""What must hold of a table after any fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from gigapi_metadata import IndexEntry
+from gigapi_metadata.checking import CheckOptions, Footers, check_table
+from gigapi_metadata.storage import Storages
+
+USUAL = ("held", "dead-plan", "dead-file-in-plan")
+"""No fault of anybody's: somebody died with a plan; a file was removed that waits in one."""
+
+
+def check_invariants(index: Any, note: str = "") -> list[IndexEntry]:
+    """`gigapi-metadata check` finds nothing, and no file is doubled, left out of its plan, or to be
+    dropped twice. `index` is a blocking one, which nobody else writes to. The entries."""
+    options = CheckOptions(storage=False)
+    footers = Footers(1)
+    try:
+        found = check_table(index, Storages((), None), footers, options).findings
+    finally:
+        footers.close()
+    wrong = [each for each in found if each.kind not in USUAL]
+    assert not wrong, f"{note}: {wrong}"
+    entries: list[IndexEntry] = index.get_all()
+    there = [each.path for each in entries]
+    living = set(there)
+    assert len(living) == len(there), note
+    assert index.query(after=-(2**63)) == entries, f"{note}: the time index differs from a scan"
+    assert index.paths() == sorted({path.rpartition("/")[0] for path in there}), note
+    plans = index.plans()
+    work = [plan for plan in plans if plan.kind != "drop"]
+    planned = Counter(path for plan in work for path in plan.paths if path in living)
+    assert not [path for path, times in planned.items() if times > 1], f"{note}: planned twice"
+    drops = Counter(path for plan in plans if plan.kind == "drop" for path in plan.paths)
+    assert not [path for path, times in drops.items() if times > 1], f"{note}: dropped twice"
+    assert not set(drops) & living, f"{note}: a living file is to be dropped"
+    return entries
+
+
+def paths_of(entries: Iterable[IndexEntry]) -> list[str]:
+    return sorted(each.path for each in entries)
