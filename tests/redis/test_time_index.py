@@ -194,7 +194,7 @@ def test_all_that_is_kept_of_files_goes_with_them(client: redis.Redis, index: Re
     index.batch([], entries)
     left = {key.split(b":")[1] for key in client.scan_iter(OWN)}
     assert left <= {b"receipt", b"indexed", b"noted", b"ready", b"dropping"}
-    assert client.hgetall("gigapi-metadata:indexed:db:t") in ({}, {b"/cells": b"0"})
+    assert client.hgetall("gigapi-metadata:indexed:db:t") == {b"/noted": b"1"}
 
 
 def test_a_foreign_file_near_the_window_is_found_at_once_in_a_large_table(
@@ -336,3 +336,87 @@ def test_a_document_that_cannot_be_read_is_not_passed_over(
     client.hincrby("folders:db:t", "date=2027-01-15/hour=00", 1)
     with pytest.raises(CorruptState, match="date=2027-01-15"):
         index.query(after=START, before=START + 1)
+
+
+def swapped(client: redis.Redis, go: GoLike, gone: IndexEntry, new: IndexEntry) -> None:
+    """A file for another in one folder: what is counted stays as it was."""
+    go.remove(gone)
+    go.add(new)
+
+
+def test_a_swap_is_noticed_when_what_was_noted_is_lost(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    client.delete("gigapi-metadata:noted:db:t")
+    swapped(client, GoLike(client), file(0, 1), file(0, 9))
+    assert file(0, 9) in index.query(after=START, before=START)
+    assert client.exists("gigapi-metadata:noted:db:t")
+
+
+def test_a_swap_is_noticed_though_its_drop_has_the_id_of_the_one_before(
+    client: redis.Redis, index: RedisIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = GoLike(client)
+    monkeypatch.setattr(go, "draw", lambda: "00000000-0000-4000-8000-000000000000")
+    index.batch([file(0, n) for n in range(5)])
+    for n in range(3):
+        new = file(0, 10 + n, low=50 * HOUR, high=51 * HOUR)
+        swapped(client, go, file(0, n), new)
+        assert new in index.query(after=START + 50 * HOUR, before=START + 51 * HOUR)
+
+
+def test_a_file_added_again_is_noticed_where_the_count_is_below_zero(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    go = GoLike(client)
+    go.add(file(0, 1))
+    for n in range(5):
+        go.remove(file(0, 100 + n))  # never there: counted down all the same
+    index.query(after=START, before=START)
+    moved = msgspec.structs.replace(file(0, 1), max_time=START + 50 * HOUR)
+    go.add(moved)
+    assert index.query(after=START + 49 * HOUR, before=START + 50 * HOUR) == [moved]
+
+
+@pytest.mark.parametrize("at", [-(2**63), -(2**63) + 5 * 10**9, 2**63 - 10**9, -(10**9)])
+def test_foreign_files_are_found_to_the_nanosecond_centuries_away(
+    client: redis.Redis, index: RedisIndex, at: int, seed: int
+) -> None:
+    dice = random.Random(seed)
+    times = [at + dice.randrange(10**9) for _ in range(60)]
+    GoLike(client).add(
+        *(
+            msgspec.structs.replace(file(0, n), min_time=time, max_time=time)
+            for n, time in enumerate(times)
+        )
+    )
+    with RedisIndex(_url(client), "db", "t", shared=True) as shared:
+        for time in times:
+            for each in (index, shared):
+                found = each.query(after=time, before=time + 700)
+                assert {e.min_time for e in found} == {t for t in times if time <= t <= time + 700}
+
+
+def test_a_lost_cell_is_made_anew(client: redis.Redis, index: RedisIndex) -> None:
+    index.batch([file(hour, 1) for hour in range(5)])
+    client.delete("gigapi-metadata:cell:db:t:0:date=2027-01-15/hour=03")
+    assert len(index.query(after=START, before=START + 5 * HOUR)) == 5
+    before = calls_of(client, "hvals"), calls_of(client, "evalsha")
+    assert len(index.query(after=START, before=START + 5 * HOUR)) == 5
+    assert (calls_of(client, "hvals"), calls_of(client, "evalsha") - 1) == before
+
+
+def test_what_is_named_and_has_gone_without_a_trace_is_forgotten(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    swapped(client, GoLike(client), file(0, 1), file(0, 9))
+    assert client.delete("drop:db:t:::idle")
+    for _ in range(2):
+        before = calls_of(client, "hmget")
+        assert file(0, 9) in index.query(after=START, before=START)
+    # One to check, in the script, and one to fetch.
+    assert calls_of(client, "hmget") - before == 2
