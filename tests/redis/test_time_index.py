@@ -15,10 +15,11 @@ from go_like import GoLike
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gigapi_metadata import IndexEntry, RedisIndex
+from gigapi_metadata import IndexEntry, InvalidEntry, RedisIndex
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import reading
 from gigapi_metadata.stores.redis.session import FULL_CHECK_EVERY_S, FullChecks
+from gigapi_metadata.stores.redis.store import LONGEST_PATH
 
 HOUR = 3600 * 10**9
 START = 1_800_000_000 * 10**9
@@ -420,3 +421,17 @@ def test_what_is_named_and_has_gone_without_a_trace_is_forgotten(
         assert file(0, 9) in index.query(after=START, before=START)
     # One to check, in the script, and one to fetch.
     assert calls_of(client, "hmget") - before == 2
+
+
+def test_a_name_that_the_index_has_no_room_for_is_refused(index: RedisIndex) -> None:
+    longest = "date=2027-01-15/hour=00/"
+    longest += "\N{GRINNING FACE}" * (LONGEST_PATH - len(longest))
+    index.batch([msgspec.structs.replace(file(0, 1), path=longest)])
+    assert [each.path for each in index.query(after=START, before=START)] == [longest]
+    outcomes = [
+        index.submit([file(0, 2)]),
+        index.submit([msgspec.structs.replace(file(0, 3), path=longest + "x")]),
+    ]
+    assert outcomes[0].result(30) == 0
+    with pytest.raises(InvalidEntry, match="16384 characters"):
+        outcomes[1].result(30)

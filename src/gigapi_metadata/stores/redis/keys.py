@@ -80,7 +80,7 @@ def indexed(table: TableRef) -> str:
 
 
 def noted(table: TableRef) -> str:
-    """Hash: `{layer}:{writer}` -> mark of the last item of that drop queue that is accounted for."""
+    """Hash: `{layer}:{writer}` -> mark of the last item accounted for in that drop queue."""
     return f"{OWN}:noted:{table.database}:{table.table}"
 
 

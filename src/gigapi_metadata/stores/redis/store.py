@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, LeaseLost
+from gigapi_metadata.errors import Conflict, InvalidName, LeaseLost
 from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
@@ -58,6 +58,9 @@ _pack = msgspec.msgpack.Encoder().encode
 SCAN_COUNT = 1000
 """How many keys one SCAN step looks at."""
 
+LONGEST_PATH = 16_383
+"""In characters, each of up to 4 bytes: the time index has 16 bits for the length of a name."""
+
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
@@ -73,7 +76,13 @@ class RedisStore(RedisRepairs):
         self._shared = shared
 
     def check_paths(self, paths: Iterable[str]) -> None:
-        """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
+        """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys"), and what is too long."""
+        paths = list(paths)
+        if any(len(path) > LONGEST_PATH for path in paths):
+            path = max(paths, key=len)
+            raise InvalidName(
+                f"path '{path[:60]}…' has {len(path)} characters; up to {LONGEST_PATH} are possible"
+            )
         for dir in {dir_of(path) for path in paths}:
             check_gigapi_dir(dir)
 
