@@ -4,18 +4,20 @@ file that a full scan finds."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 import redis
+from fix_redis import PATIENCE_S, RedisServer
 from fix_stores import entry
 from go_like import GoLike
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gigapi_metadata import IndexEntry, InvalidEntry, RedisIndex
+from gigapi_metadata import IndexEntry, InvalidEntry, RedisIndex, StoreError
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import reading
 from gigapi_metadata.stores.redis.session import FULL_CHECK_EVERY_S, FullChecks
@@ -435,3 +437,25 @@ def test_a_name_that_the_index_has_no_room_for_is_refused(index: RedisIndex) -> 
     assert outcomes[0].result(30) == 0
     with pytest.raises(InvalidEntry, match="16384 characters"):
         outcomes[1].result(30)
+
+
+def test_a_replica_answers_though_its_index_cannot_be_mended(
+    new_redis_server: Callable[..., RedisServer],
+) -> None:
+    primary = new_redis_server()
+    replica = new_redis_server("--replicaof", "127.0.0.1", str(primary.port))
+    with primary.client() as client, replica.client() as copy:
+        with RedisIndex(primary.url(), "db", "t") as index:
+            index.batch([file(0, 1)])
+        GoLike(client).add(file(0, 2))
+        deadline = time.monotonic() + PATIENCE_S
+        while copy.hlen("files:db:t:date=2027-01-15") != 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with RedisIndex(replica.url(), "db", "t") as index:
+            both = [file(0, 1), file(0, 2)]
+            assert index.query(after=START, before=START) == both
+            assert list(index.iter_query(after=START)) == both
+            assert index.query_arrow(after=START)["path"].to_pylist() == [e.path for e in both]
+            with pytest.raises(StoreError, match="can't be mended"):
+                index.reindex()

@@ -164,6 +164,11 @@ def mend(table: TableRef, *, anew: bool = False, suspects: Collection[bytes] = (
     left = 1
     while left:
         left = yield Call(MEND, [*index_keys(table), keys.full(table)], _pack(job))
+        if isinstance(left, bytes):
+            fault = left.decode(errors="replace")
+            raise StoreError(
+                f"the time index of {table.database}.{table.table} can't be mended: {fault}"
+            )
         job |= {"anew": False, "suspects": []}
 
 

@@ -4,11 +4,16 @@
 -- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  seen   KEYS[4]  indexed   KEYS[5]  noted   KEYS[6]  full
 -- ARGV[1]  MessagePack: cell_prefix, files_prefix, drop_prefix; anew: forget the index first;
 --          suspects: days of which the index is known to be wrong; budget: after how many files to stop
--- Returns  how many days are left to do
+-- Returns  how many days are left to do; or the server's error where nothing may be written: on a replica,
+--          or for a user who may only read
 --
 -- files, cell and drop keys follow from stored data, so they can't be declared; they lie beside the rest.
 
 local job = cmsgpack.unpack(ARGV[1])
+local tried = redis.pcall('HDEL', KEYS[4], '')
+if type(tried) == 'table' and tried.err then
+  return tried.err
+end
 
 -- Without what was noted, any day may have changed.
 local known = redis.call('HMGET', KEYS[4], '/cells', '/noted')
