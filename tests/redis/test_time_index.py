@@ -459,3 +459,30 @@ def test_a_replica_answers_though_its_index_cannot_be_mended(
             assert index.query_arrow(after=START)["path"].to_pylist() == [e.path for e in both]
             with pytest.raises(StoreError, match="can't be mended"):
                 index.reindex()
+
+
+def test_a_swap_is_noticed_when_our_worker_has_taken_the_drop(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    go = GoLike(client)
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    new = file(0, 9, low=50 * HOUR, high=51 * HOUR)
+    swapped(client, go, file(0, 1), new)
+    go.make_due("drop:db:t::")
+    plan = index.get_drop_queue("", "")
+    assert plan is not None
+    index.rm_from_drop_queue(plan)
+    assert index.query(after=START + 50 * HOUR, before=START + 51 * HOUR) == [new]
+
+
+def test_a_drop_of_our_own_changes_no_day(client: redis.Redis, redis_url: str) -> None:
+    with RedisIndex(redis_url, "db", "t", drop_grace_s=0) as index:
+        index.batch([file(0, n) for n in range(5)])
+        index.batch([], [file(0, 1), file(0, 2)])
+        before = client.hgetall("gigapi-metadata:indexed:db:t")
+        for _ in range(2):
+            plan = index.get_drop_queue("", "")
+            assert plan is not None
+            index.rm_from_drop_queue(plan)
+        assert client.hgetall("gigapi-metadata:indexed:db:t") == before

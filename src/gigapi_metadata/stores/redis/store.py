@@ -172,6 +172,8 @@ class RedisStore(RedisRepairs):
         if queue.kind == "merge":
             of = (queue.iteration, queue.layer, queue.writer_id)
             found_in += (keys.ready(table, *of), keys.looked(table, *of))
+        elif queue.kind == "drop":
+            found_in += (keys.noted(table), keys.indexed(table))
         job = {
             "kind": queue.kind,
             "layer": queue.layer,
@@ -180,6 +182,7 @@ class RedisStore(RedisRepairs):
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
+            "place": f"{queue.layer}:{queue.writer_id}",
         }
         reply = b"AGAIN"
         while reply == b"AGAIN":
