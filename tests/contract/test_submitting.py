@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import random
+import subprocess
+import sys
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from fix_stores import Backend, OpenIndex, entry, path_of
 
-from gigapi_metadata import InvalidEntry, SQLiteIndex, StoreError, UnknownLayer
+from gigapi_metadata import (
+    AsyncSQLiteIndex,
+    InvalidEntry,
+    SQLiteIndex,
+    StoreError,
+    UnknownLayer,
+)
 from gigapi_metadata.index.groups import MOST_ENTRIES, Waiting, commit
 from gigapi_metadata.stores.base import Change, run
 
@@ -174,3 +184,70 @@ def test_a_forked_process_has_a_thread_of_its_own(tmp_path: Any) -> None:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         assert index.get_all() == [entry(1), entry(2)]
+
+
+def test_a_callback_that_ends_its_thread_ends_no_other(tmp_path: Any) -> None:
+    def leave(future: Future[int]) -> None:
+        sys.exit()
+
+    with SQLiteIndex(tmp_path / "lake.db", "db", "t") as index:
+        for _ in range(3):
+            futures = [index.submit([entry(n)]) for n in range(5)]
+            for future in futures:
+                future.add_done_callback(leave)
+            assert [future.result(30) for future in futures] == [0] * 5
+
+
+def test_a_callback_may_close_the_index(tmp_path: Any) -> None:
+    closed = threading.Event()
+    index = SQLiteIndex(tmp_path / "lake.db", "db", "t")
+
+    def close(future: Future[int]) -> None:
+        index.close()
+        closed.set()
+
+    index.submit([entry(1)]).add_done_callback(close)
+    assert closed.wait(30)
+
+
+def test_a_program_that_ends_has_made_what_it_submitted(tmp_path: Any) -> None:
+    program = """
+import sys
+from gigapi_metadata import IndexEntry, SQLiteIndex
+index = SQLiteIndex(sys.argv[1], "db", "t")
+for n in range(100):
+    path = f"date=2027-01-15/hour=08/{n}.1.parquet"
+    index.submit([IndexEntry("db", "t", path, size_bytes=1, min_time=n, max_time=n)])
+"""
+    lake = tmp_path / "lake.db"
+    subprocess.run([sys.executable, "-c", program, lake], check=True, timeout=60)
+    with SQLiteIndex(lake, "db", "t") as index:
+        assert len(index.get_all()) == 100
+
+
+def test_tasks_that_are_all_cancelled_leave_nobody_waiting(tmp_path: Any) -> None:
+    async def main(turns: int) -> None:
+        async with AsyncSQLiteIndex(tmp_path / f"{turns}.db", "db", "t") as index:
+            futures = [index.submit([entry(n % 3)]) for n in range(9)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            outcomes = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 30)
+            assert any(isinstance(each, asyncio.CancelledError) for each in outcomes)
+            assert await index.submit([entry(7)]) == 0
+
+    for turns in range(3):
+        asyncio.run(main(turns))
+
+
+def test_closing_needs_no_server_when_nothing_waits() -> None:
+    store = Refusing(path_of(1))
+
+    class Verbs:
+        ref = rules = None
+
+    verbs: Any = Verbs()
+    verbs.store = store
+    assert run(commit(verbs, [Change()]), lambda request: None) == [None]
+    assert store.made == []

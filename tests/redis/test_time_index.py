@@ -4,21 +4,24 @@ file that a full scan finds."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 import redis
+from fix_redis import PATIENCE_S, RedisServer
 from fix_stores import entry
 from go_like import GoLike
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gigapi_metadata import IndexEntry, RedisIndex
+from gigapi_metadata import IndexEntry, InvalidEntry, RedisIndex, StoreError
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import reading
 from gigapi_metadata.stores.redis.session import FULL_CHECK_EVERY_S, FullChecks
+from gigapi_metadata.stores.redis.store import LONGEST_PATH
 
 HOUR = 3600 * 10**9
 START = 1_800_000_000 * 10**9
@@ -194,7 +197,7 @@ def test_all_that_is_kept_of_files_goes_with_them(client: redis.Redis, index: Re
     index.batch([], entries)
     left = {key.split(b":")[1] for key in client.scan_iter(OWN)}
     assert left <= {b"receipt", b"indexed", b"noted", b"ready", b"dropping"}
-    assert client.hgetall("gigapi-metadata:indexed:db:t") in ({}, {b"/cells": b"0"})
+    assert client.hgetall("gigapi-metadata:indexed:db:t") == {b"/noted": b"1"}
 
 
 def test_a_foreign_file_near_the_window_is_found_at_once_in_a_large_table(
@@ -336,3 +339,150 @@ def test_a_document_that_cannot_be_read_is_not_passed_over(
     client.hincrby("folders:db:t", "date=2027-01-15/hour=00", 1)
     with pytest.raises(CorruptState, match="date=2027-01-15"):
         index.query(after=START, before=START + 1)
+
+
+def swapped(client: redis.Redis, go: GoLike, gone: IndexEntry, new: IndexEntry) -> None:
+    """A file for another in one folder: what is counted stays as it was."""
+    go.remove(gone)
+    go.add(new)
+
+
+def test_a_swap_is_noticed_when_what_was_noted_is_lost(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    client.delete("gigapi-metadata:noted:db:t")
+    swapped(client, GoLike(client), file(0, 1), file(0, 9))
+    assert file(0, 9) in index.query(after=START, before=START)
+    assert client.exists("gigapi-metadata:noted:db:t")
+
+
+def test_a_swap_is_noticed_though_its_drop_has_the_id_of_the_one_before(
+    client: redis.Redis, index: RedisIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = GoLike(client)
+    monkeypatch.setattr(go, "draw", lambda: "00000000-0000-4000-8000-000000000000")
+    index.batch([file(0, n) for n in range(5)])
+    for n in range(3):
+        new = file(0, 10 + n, low=50 * HOUR, high=51 * HOUR)
+        swapped(client, go, file(0, n), new)
+        assert new in index.query(after=START + 50 * HOUR, before=START + 51 * HOUR)
+
+
+def test_a_file_added_again_is_noticed_where_the_count_is_below_zero(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    go = GoLike(client)
+    go.add(file(0, 1))
+    for n in range(5):
+        go.remove(file(0, 100 + n))  # never there: counted down all the same
+    index.query(after=START, before=START)
+    moved = msgspec.structs.replace(file(0, 1), max_time=START + 50 * HOUR)
+    go.add(moved)
+    assert index.query(after=START + 49 * HOUR, before=START + 50 * HOUR) == [moved]
+
+
+@pytest.mark.parametrize("at", [-(2**63), -(2**63) + 5 * 10**9, 2**63 - 10**9, -(10**9)])
+def test_foreign_files_are_found_to_the_nanosecond_centuries_away(
+    client: redis.Redis, index: RedisIndex, at: int, seed: int
+) -> None:
+    dice = random.Random(seed)
+    times = [at + dice.randrange(10**9) for _ in range(60)]
+    GoLike(client).add(
+        *(
+            msgspec.structs.replace(file(0, n), min_time=time, max_time=time)
+            for n, time in enumerate(times)
+        )
+    )
+    with RedisIndex(_url(client), "db", "t", shared=True) as shared:
+        for time in times:
+            for each in (index, shared):
+                found = each.query(after=time, before=time + 700)
+                assert {e.min_time for e in found} == {t for t in times if time <= t <= time + 700}
+
+
+def test_a_lost_cell_is_made_anew(client: redis.Redis, index: RedisIndex) -> None:
+    index.batch([file(hour, 1) for hour in range(5)])
+    client.delete("gigapi-metadata:cell:db:t:0:date=2027-01-15/hour=03")
+    assert len(index.query(after=START, before=START + 5 * HOUR)) == 5
+    before = calls_of(client, "hvals"), calls_of(client, "evalsha")
+    assert len(index.query(after=START, before=START + 5 * HOUR)) == 5
+    assert (calls_of(client, "hvals"), calls_of(client, "evalsha") - 1) == before
+
+
+def test_what_is_named_and_has_gone_without_a_trace_is_forgotten(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    swapped(client, GoLike(client), file(0, 1), file(0, 9))
+    assert client.delete("drop:db:t:::idle")
+    for _ in range(2):
+        before = calls_of(client, "hmget")
+        assert file(0, 9) in index.query(after=START, before=START)
+    # One to check, in the script, and one to fetch.
+    assert calls_of(client, "hmget") - before == 2
+
+
+def test_a_name_that_the_index_has_no_room_for_is_refused(index: RedisIndex) -> None:
+    longest = "date=2027-01-15/hour=00/"
+    longest += "\N{GRINNING FACE}" * (LONGEST_PATH - len(longest))
+    index.batch([msgspec.structs.replace(file(0, 1), path=longest)])
+    assert [each.path for each in index.query(after=START, before=START)] == [longest]
+    outcomes = [
+        index.submit([file(0, 2)]),
+        index.submit([msgspec.structs.replace(file(0, 3), path=longest + "x")]),
+    ]
+    assert outcomes[0].result(30) == 0
+    with pytest.raises(InvalidEntry, match="16384 characters"):
+        outcomes[1].result(30)
+
+
+def test_a_replica_answers_though_its_index_cannot_be_mended(
+    new_redis_server: Callable[..., RedisServer],
+) -> None:
+    primary = new_redis_server()
+    replica = new_redis_server("--replicaof", "127.0.0.1", str(primary.port))
+    with primary.client() as client, replica.client() as copy:
+        with RedisIndex(primary.url(), "db", "t") as index:
+            index.batch([file(0, 1)])
+        GoLike(client).add(file(0, 2))
+        deadline = time.monotonic() + PATIENCE_S
+        while copy.hlen("files:db:t:date=2027-01-15") != 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with RedisIndex(replica.url(), "db", "t") as index:
+            both = [file(0, 1), file(0, 2)]
+            assert index.query(after=START, before=START) == both
+            assert list(index.iter_query(after=START)) == both
+            assert index.query_arrow(after=START)["path"].to_pylist() == [e.path for e in both]
+            with pytest.raises(StoreError, match="can't be mended"):
+                index.reindex()
+
+
+def test_a_swap_is_noticed_when_our_worker_has_taken_the_drop(
+    client: redis.Redis, index: RedisIndex
+) -> None:
+    go = GoLike(client)
+    index.batch([file(0, n) for n in range(5)])
+    index.query(after=START, before=START)
+    new = file(0, 9, low=50 * HOUR, high=51 * HOUR)
+    swapped(client, go, file(0, 1), new)
+    go.make_due("drop:db:t::")
+    plan = index.get_drop_queue("", "")
+    assert plan is not None
+    index.rm_from_drop_queue(plan)
+    assert index.query(after=START + 50 * HOUR, before=START + 51 * HOUR) == [new]
+
+
+def test_a_drop_of_our_own_changes_no_day(client: redis.Redis, redis_url: str) -> None:
+    with RedisIndex(redis_url, "db", "t", drop_grace_s=0) as index:
+        index.batch([file(0, n) for n in range(5)])
+        index.batch([], [file(0, 1), file(0, 2)])
+        before = client.hgetall("gigapi-metadata:indexed:db:t")
+        for _ in range(2):
+            plan = index.get_drop_queue("", "")
+            assert plan is not None
+            index.rm_from_drop_queue(plan)
+        assert client.hgetall("gigapi-metadata:indexed:db:t") == before

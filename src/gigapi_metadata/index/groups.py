@@ -7,12 +7,15 @@ refused, nothing of it was written, and its changes are made one by one.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gigapi_metadata.errors import MetadataError, OutcomeUnknown, StoreError, Unavailable
@@ -77,7 +80,8 @@ def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataE
         [path for change in changes for path in change.remove],
     )
     try:
-        yield from verbs.store.commit(verbs.ref, together, verbs.rules)
+        if together.add or together.remove:
+            yield from verbs.store.commit(verbs.ref, together, verbs.rules)
         return [None] * len(changes)
     except (OutcomeUnknown, Unavailable) as fault:
         return [fault] * len(changes)
@@ -91,12 +95,14 @@ def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataE
 
 
 def settle(futures: Iterable[Any], outcomes: Iterable[BaseException | None]) -> None:
-    """Give each future the outcome of its change."""
+    """Give each future the outcome of its change. What a callback of one raises to end its thread
+    (`sys.exit()`) is ignored, for this thread is of use to others too."""
     for future, outcome in zip(futures, outcomes, strict=True):
-        if outcome is None:
-            future.set_result(0)
-        else:
-            future.set_exception(outcome)
+        with suppress(SystemExit, KeyboardInterrupt, GeneratorExit):
+            if outcome is None:
+                future.set_result(0)
+            else:
+                future.set_exception(outcome)
 
 
 class ThreadCommitter:
@@ -109,6 +115,7 @@ class ThreadCommitter:
         self._verbs = verbs
         self._run = run
         self._start_anew()
+        _committers.add(self)
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
@@ -174,9 +181,10 @@ class ThreadCommitter:
             time.sleep(0)
 
     def close(self) -> None:
-        """Wait until all that was submitted has its outcome."""
+        """Wait until all that was submitted has its outcome; in a callback of a future, which runs
+        in the thread that commits, don't wait."""
         thread = self._thread
-        if thread is None or self._pid != os.getpid():
+        if thread is None or thread is threading.current_thread() or self._pid != os.getpid():
             return
         last: Future[int] = Future()
         with self._changed:
@@ -184,4 +192,14 @@ class ThreadCommitter:
                 return
             self._waiting.put(Change(), last)
             self._changed.notify()
-        last.result()
+        last.exception()  # what became of others is told by their own futures
+
+
+_committers: weakref.WeakSet[ThreadCommitter] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A program that ends without `close` leaves nothing behind that it has submitted."""
+    for committer in list(_committers):
+        committer.close()

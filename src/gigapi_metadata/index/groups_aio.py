@@ -40,23 +40,33 @@ class TaskCommitter:
         self._waiting.put(change, future)
         if self._task is None:
             self._task = asyncio.create_task(self._work())
+            self._task.add_done_callback(self._ended)
         return future
 
     async def _work(self) -> None:
-        try:
-            while self._waiting:
-                # Whatever is ready to run may have something to submit as well.
-                await asyncio.sleep(0)
-                changes, futures = self._waiting.take()
-                outcomes: Sequence[BaseException | None]
-                try:
-                    outcomes = await self._run(commit(self._verbs, changes))
-                except BaseException as fault:
-                    _settle(futures, [fault] * len(futures))
-                    raise
-                _settle(futures, outcomes)
-        finally:
-            self._task = None
+        while self._waiting:
+            # Whatever is ready to run may have something to submit as well.
+            await asyncio.sleep(0)
+            changes, futures = self._waiting.take()
+            outcomes: Sequence[BaseException | None]
+            try:
+                outcomes = await self._run(commit(self._verbs, changes))
+            except Exception as fault:
+                outcomes = [fault] * len(futures)
+            except BaseException as fault:
+                _settle(futures, [fault] * len(futures))
+                raise
+            _settle(futures, outcomes)
+        self._task = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is not task:
+            return
+        # It was cancelled, as all tasks are when a loop ends: what waits is not made any more.
+        self._task = None
+        while self._waiting:
+            for future in self._waiting.take()[1]:
+                future.cancel()
 
     async def close(self) -> None:
         """Wait until all that was submitted has its outcome."""

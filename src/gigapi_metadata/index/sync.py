@@ -93,7 +93,8 @@ class Index(TableShell, Shell[ConnectionT]):
     ) -> Future[int]:
         """As `batch`, without waiting: small changes that several threads submit at a time are made
         in one commit. Each is atomic and has its own outcome; those of one thread are made in
-        order. `result()` gives what `batch` would return or raise; `close` waits for all.
+        order. `result()` gives what `batch` would return or raise; `close` and the end of the
+        program wait for all.
         """
         return self._commits().submit(add_entries, rm_entries)
 

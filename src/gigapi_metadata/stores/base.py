@@ -72,20 +72,24 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def parts(steps: Steps[None], perform: Callable[[Any], Any]) -> Iterator[list[IndexEntry]]:
-    """Drive a streaming verb and yield the entries of each Part. When it is closed or let go of,
-    or a request fails, the verb is closed."""
+    """Drive a streaming verb and yield the entries of each Part. A request that fails raises within
+    the verb. When it is closed or let go of, the verb is closed."""
     answer: Any = None
+    fault: Exception | None = None
     with closing(steps):
         while True:
             try:
-                request = steps.send(answer)
+                request = steps.send(answer) if fault is None else steps.throw(fault)
             except StopIteration:
                 return
-            answer = None
+            answer = fault = None
             if isinstance(request, Part):
                 yield request.entries
-            else:
+                continue
+            try:
                 answer = perform(request)
+            except Exception as raised:
+                fault = raised
 
 
 async def aparts(
@@ -93,17 +97,21 @@ async def aparts(
 ) -> AsyncGenerator[list[IndexEntry], None]:
     """As `parts`, awaiting each request."""
     answer: Any = None
+    fault: Exception | None = None
     with closing(steps):
         while True:
             try:
-                request = steps.send(answer)
+                request = steps.send(answer) if fault is None else steps.throw(fault)
             except StopIteration:
                 return
-            answer = None
+            answer = fault = None
             if isinstance(request, Part):
                 yield request.entries
-            else:
+                continue
+            try:
                 answer = await perform(request)
+            except Exception as raised:
+                fault = raised
 
 
 class TableRef(NamedTuple):

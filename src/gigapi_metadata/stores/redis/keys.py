@@ -139,12 +139,12 @@ def seen(table: TableRef) -> str:
 
 
 def indexed(table: TableRef) -> str:
-    """Hash: day -> how many of its files the time index lists; `/cells` and `/folders`."""
+    """Hash: day -> how many of its files the time index lists; `/cells`, `/folders`, `/noted`."""
     return f"{OWN}:indexed:{_place(table)}"
 
 
 def noted(table: TableRef) -> str:
-    """Hash: `{layer}:{writer}` -> id of the last item of that drop queue that is accounted for."""
+    """Hash: `{layer}:{writer}` -> mark of the last item accounted for in that drop queue."""
     return f"{OWN}:noted:{_place(table)}"
 
 

@@ -8,7 +8,7 @@ others write faster than it is mended - the hashes answer.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -85,6 +85,7 @@ def select(
         )
     if shared:
         return (yield from _filtered(table, selection, decode))
+    missed = set[bytes]()
     for _ in range(FETCHES):
         outcome, found = yield from _ask(table, selection, checks, MOST_BYTES)
         if outcome == b"MANY":
@@ -92,10 +93,15 @@ def select(
             return (yield from _whole_days(table, selection, decode, overlapping))
         if outcome != b"OK":
             break
-        entries = yield from _fetched(table, selection, decode, found)
-        if entries is not None:
+        entries, gone = yield from _fetched(table, selection, decode, found)
+        if not gone:
             return entries
-        # A file went between the two calls: it was removed, or merged.
+        # A file went between the two calls: it was removed, or merged. One that is named once more
+        # had gone before, in a way that shows nowhere else.
+        suspects = {path.partition(b"/")[0] for path in gone & missed}
+        if suspects and not (yield from _mended(table, suspects)):
+            break
+        missed = gone
     return (yield from _filtered(table, selection, decode))
 
 
@@ -147,14 +153,34 @@ def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
     )
 
 
-def mend(table: TableRef, *, anew: bool = False) -> Steps[None]:
+def mend(table: TableRef, *, anew: bool = False, suspects: Collection[bytes] = ()) -> Steps[None]:
     """Bring the time index up to what is stored; `anew` forgets it first. In steps, others write
-    between them."""
-    job: dict[str, Any] = places(table) | {"anew": anew, "budget": MEND_FILES}
+    between them.
+
+    suspects: days that are to be listed anew, whether or not they show a change.
+    """
+    names = [day.decode(errors="surrogateescape") for day in suspects]
+    job: dict[str, Any] = places(table) | {"anew": anew, "suspects": names, "budget": MEND_FILES}
     left = 1
     while left:
         left = yield Call(MEND, [*index_keys(table), keys.full(table)], _pack(job))
-        job["anew"] = False
+        if isinstance(left, bytes):
+            fault = left.decode(errors="replace")
+            raise StoreError(
+                f"the time index of {table.database}.{table.table} can't be mended: {fault}"
+            )
+        job |= {"anew": False, "suspects": []}
+
+
+def _mended(table: TableRef, suspects: Collection[bytes] = ()) -> Steps[bool]:
+    """`mend`, where that can be: not for a user who may only read, nor on a replica."""
+    try:
+        yield from mend(table, suspects=suspects)
+    except Unavailable:
+        raise
+    except StoreError:
+        return False
+    return True
 
 
 def _ask(
@@ -168,12 +194,8 @@ def _ask(
             outcome, *found = yield Call(SELECT, index_keys(table), _pack(job))
         if outcome != b"STALE" or attempt == MENDINGS:
             break
-        try:
-            yield from mend(table)
-        except Unavailable:
-            raise
-        except StoreError:
-            break  # A user who may only read, or a replica.
+        if not (yield from _mended(table)):
+            break
     return outcome, found
 
 
@@ -208,8 +230,8 @@ def _wanted(selection: Selection) -> dict[str, Any]:
 
 def _fetched(
     table: TableRef, selection: Selection, decode: Decode[PlacedT], cells: list[bytes]
-) -> Steps[list[PlacedT] | None]:
-    """The entries that cells list. None: not all of them are there any more."""
+) -> Steps[tuple[list[PlacedT], set[bytes]]]:
+    """The entries that cells list, and no paths; or paths that are not there any more."""
     wanted: dict[str, list[bytes]] = {}
     for dir, records in zip(cells[::2], cells[1::2], strict=True):
         day = dir.partition(b"/")[0].decode(errors="surrogateescape")
@@ -219,11 +241,13 @@ def _fetched(
     for key, found in wanted.items():
         paths = _narrowed(selection, found)
         for start in range(0, len(paths), FILES_AT_ONCE):
-            stored = yield Plain(("HMGET", key, *paths[start : start + FILES_AT_ONCE]))
+            part = paths[start : start + FILES_AT_ONCE]
+            stored = yield Plain(("HMGET", key, *part))
             if None in stored:
-                return None
+                pairs = zip(part, stored, strict=True)
+                return [], {path for path, document in pairs if document is None}
             entries += _matching(selection, decode, stored, key)
-    return entries
+    return entries, set()
 
 
 def _narrowed(selection: Selection, paths: list[bytes]) -> list[bytes]:

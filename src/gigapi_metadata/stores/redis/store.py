@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, LeaseLost, OutcomeUnknown, StoreError
+from gigapi_metadata.errors import Conflict, InvalidName, LeaseLost, OutcomeUnknown, StoreError
 from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
 from gigapi_metadata.names import (
     check_gigapi_dir,
@@ -58,6 +58,9 @@ _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 
 _pack = msgspec.msgpack.Encoder().encode
 
+LONGEST_PATH = 16_383
+"""In characters, each of up to 4 bytes: the time index has 16 bits for the length of a name."""
+
 LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
@@ -85,7 +88,13 @@ class RedisStore(RedisRepairs):
         self._durability = None if durability == LOCAL else durability
 
     def check_paths(self, paths: Iterable[str]) -> None:
-        """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys")."""
+        """Refuse what crashes a GigAPI reader (FORMAT, "Redis keys"), and what is too long."""
+        paths = list(paths)
+        if any(len(path) > LONGEST_PATH for path in paths):
+            path = max(paths, key=len)
+            raise InvalidName(
+                f"path '{path[:60]}…' has {len(path)} characters; up to {LONGEST_PATH} are possible"
+            )
         for dir in {dir_of(path) for path in paths}:
             check_gigapi_dir(dir)
 
@@ -186,6 +195,8 @@ class RedisStore(RedisRepairs):
         if queue.kind == "merge":
             of = (queue.iteration, queue.layer, queue.writer_id)
             found_in += (keys.ready(table, *of), keys.looked(table, *of))
+        elif queue.kind == "drop":
+            found_in += (keys.noted(table), keys.indexed(table))
         job = {
             "kind": queue.kind,
             "layer": queue.layer,
@@ -194,6 +205,7 @@ class RedisStore(RedisRepairs):
             "head": head,
             "tail": tail,
             "files": keys.files(table, ""),
+            "place": f"{queue.layer}:{queue.writer_id}",
         }
         reply = b"AGAIN"
         while reply == b"AGAIN":

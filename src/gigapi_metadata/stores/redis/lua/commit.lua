@@ -171,7 +171,7 @@ local function merge_items(group)
 end
 
 local index = open_index(
-  { cells = KEYS[3], seen = KEYS[4], indexed = KEYS[5], full = KEYS[7] }, job.cell_prefix)
+  { cells = KEYS[3], seen = KEYS[4], indexed = KEYS[5], noted = KEYS[6], full = KEYS[7] }, job.cell_prefix)
 
 -- Whether folders: may get or lose a field.
 local grows = #job.removals > 0
@@ -249,7 +249,7 @@ for _, drop in ipairs(drops) do
   if accounted[drop.place] == nil then
     local last = redis.call('LINDEX', drop.key, -1)
     local noted = redis.call('HGET', KEYS[6], drop.place)
-    accounted[drop.place] = not last or noted == id_of(last)
+    accounted[drop.place] = not last or noted == mark_of(last)
   end
 end
 if #drops > 0 or ends then
@@ -291,8 +291,8 @@ for _, group in ipairs(job.groups) do
     index:recount(group.dir, after - added, after)
     mended[group.dir] = true
   end
-  if not group.noted then
-    redis.call('HSETNX', KEYS[6], group.place, '')
+  if not group.noted and redis.call('HEXISTS', KEYS[6], group.place) == 0 then
+    index:note(group.place, '')
   end
   at = list_files(group, at)
   if group.last then
@@ -348,7 +348,7 @@ end
 for _, drop in ipairs(drops) do
   redis.call('RPUSH', drop.key, drop.item)
   if accounted[drop.place] then
-    redis.call('HSET', KEYS[6], drop.place, id_of(drop.item))
+    index:note(drop.place, mark_of(drop.item))
   end
   redis.call('ZADD', KEYS[11], now + job.grace_s, drop.field)
 end

@@ -10,8 +10,9 @@
 --   cell     string       bounds, then records, of cell {n}:{dir}; cell 0 takes new files, 1… are full
 --   full     hash         dir -> number of its full cells, where there are any
 --   seen     hash         dir -> its count in folders:, as far as that is accounted for
---   indexed  hash         day -> number of files indexed; /folders -> fields of folders:, /cells -> of cells
---   noted    hash         {layer}:{writer} -> id of the last item of that drop queue that is accounted for
+--   indexed  hash         day -> number of files indexed; /folders -> fields of folders:, /cells -> members
+--                         of cells, /noted -> fields of noted
+--   noted    hash         {layer}:{writer} -> mark of the last item of that drop queue that is accounted for
 --
 -- Whatever a foreign writer adds or removes shows in one of: the number of files in a day (HLEN against
 -- `indexed`), the count of a folder (`folders:` against `seen`), the number of folders, and the end of
@@ -52,14 +53,15 @@ local function day_of(dir)
   return string.match(dir, '^[^/]*')
 end
 
--- The count of a folder as a number; GigAPI can leave it at zero or below, which is as good as none.
+-- The count of a folder as a number. GigAPI can leave it below zero; it changes with what is added all the
+-- same. At zero it is as good as none.
 local function counted(text)
-  return math.max(tonumber(text or 0) or 0, 0)
+  return tonumber(text or 0) or 0
 end
 
--- The id of a queue item that was written by anyone.
-local function id_of(item)
-  return item and (string.match(item, '"id"%s*:%s*"([^"]*)"') or item) or ''
+-- What tells a queue item from others, '' for none. Not its id: GigAPI gives many items the same.
+local function mark_of(item)
+  return item and redis.sha1hex(item) or ''
 end
 
 local function map_of(key)
@@ -71,16 +73,16 @@ local function map_of(key)
 end
 
 -- What others have put into drop queues since these were noted: calls `gone` with each path. Returns the
--- ids that are to be noted, by place.
+-- marks that are to be noted, by place.
 local function foreign_drops(noted, drop_prefix, gone)
   local ends = {}
-  for place, id in pairs(noted) do
+  for place, mark in pairs(noted) do
     local key = drop_prefix .. place .. ':idle'
     local last = redis.call('LINDEX', key, -1)
-    if last and id_of(last) ~= id then
+    if last and mark_of(last) ~= mark then
       local items = redis.call('LRANGE', key, 0, -1)
       for at = #items, 1, -1 do
-        if id_of(items[at]) == id then
+        if mark_of(items[at]) == mark then
           break
         end
         local ok, fields = pcall(cjson.decode, items[at])
@@ -88,7 +90,7 @@ local function foreign_drops(noted, drop_prefix, gone)
           gone(text_of(fields.path))
         end
       end
-      ends[place] = id_of(last)
+      ends[place] = mark_of(last)
     end
   end
   return ends
@@ -102,9 +104,10 @@ end
 local Index = {}
 Index.__index = Index
 
--- keys: {cells, full, seen, indexed}, prefix: of the cells' keys
+-- keys: {cells, full, seen, indexed, noted}, prefix: of the cells' keys
 local function open_index(keys, prefix)
-  return setmetatable({ keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0 }, Index)
+  return setmetatable(
+    { keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0, places = 0 }, Index)
 end
 
 -- Reads what a change of this dir will write to, so that a key of another type fails before any write.
@@ -215,7 +218,12 @@ function Index:recount(dir, before, after)
   if not self.seen[dir] then
     self.dirs[#self.dirs + 1] = dir
   end
-  self.seen[dir] = (self.seen[dir] or 0) + math.max(after, 0) - math.max(before, 0)
+  self.seen[dir] = (self.seen[dir] or 0) + after - before
+end
+
+-- The drop queue of a place is accounted for up to the item of this mark.
+function Index:note(place, mark)
+  self.places = self.places + redis.call('HSET', self.keys.noted, place, mark)
 end
 
 -- folders: by how many fields folders: has grown.
@@ -233,5 +241,6 @@ function Index:finish(folders)
     add(self.keys.indexed, day, number)
   end
   add(self.keys.indexed, '/cells', self.cells)
+  add(self.keys.indexed, '/noted', self.places)
   add(self.keys.indexed, '/folders', folders)
 end

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  receipt (string)      KEYS[3]  attempts (hash)      KEYS[5]  dropping (sorted set)
 -- KEYS[2]  folders (hash)        KEYS[4]  targets (hash)       KEYS[6]  ended (sorted set)
--- KEYS[7]  ready (sorted set), KEYS[8]  looked (hash): of merges
+-- KEYS[7]  ready (sorted set), KEYS[8]  looked (hash): of merges; noted, indexed (hashes): of drops
 -- ARGV[1]  MessagePack: token, receipt_s,
 --   kind              "merge" | "move" | "drop"
 --   layer             where the plan's files lie
@@ -11,6 +11,7 @@
 --   limit             how many at most
 --   head, tail        the queue of a dir is <head><dir><tail>; of moves and drops it is <head>
 --   files             prefix of the files hashes
+--   place             of drops: the queue's field in noted
 -- Returns  'AGAIN' (so much was discarded that others should have their turn), or a JSON list of
 --   item       as it stands in the processing list      paths     a merge's living paths
 --   dir        of a merge                               owner     '' or whose a move's path_to is
@@ -110,6 +111,15 @@ local function is_done()
   return stopped or #leased == job.limit or discarded == MANY
 end
 
+-- The time index notices foreign removals by the end of a drop queue. What is taken out of it before that
+-- is noticed by its day.
+local function tell_index(idle, path)
+  local noted = redis.call('HGET', KEYS[7], job.place)
+  if noted and mark_of(redis.call('LINDEX', idle, -1)) ~= noted then
+    redis.call('HSET', KEYS[8], day_of(path), string.format('%.0f', BROKEN))
+  end
+end
+
 local function lease_all_from(queue, dir)
   local idle, processing = queue .. ':idle', queue .. ':processing'
   while not is_done() do
@@ -119,6 +129,9 @@ local function lease_all_from(queue, dir)
     end
     local fields = decode_item(item, list)
     local useful, paths = work_of(fields)
+    if job.kind == 'drop' and list == idle then
+      tell_index(idle, text_of(fields.path))
+    end
     if useful then
       local id = text_of(fields.id)
       local owner = ''

@@ -3,18 +3,26 @@
 --
 -- KEYS[1]  folders   KEYS[2]  cells   KEYS[3]  seen   KEYS[4]  indexed   KEYS[5]  noted   KEYS[6]  full
 -- ARGV[1]  MessagePack: cell_prefix, files_prefix, drop_prefix; anew: forget the index first;
---          budget: after how many files to stop
--- Returns  how many days are left to do
+--          suspects: days of which the index is known to be wrong; budget: after how many files to stop
+-- Returns  how many days are left to do; or the server's error where nothing may be written: on a replica,
+--          or for a user who may only read
 --
 -- files, cell and drop keys follow from stored data, so they can't be declared; they lie beside the rest.
 
 local job = cmsgpack.unpack(ARGV[1])
+local tried = redis.pcall('HDEL', KEYS[4], '')
+if type(tried) == 'table' and tried.err then
+  return tried.err
+end
 
-if job.anew or redis.call('ZCARD', KEYS[2]) ~= tonumber(redis.call('HGET', KEYS[4], '/cells') or 0) then
+-- Without what was noted, any day may have changed.
+local known = redis.call('HMGET', KEYS[4], '/cells', '/noted')
+if job.anew or redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
+    or redis.call('HLEN', KEYS[5]) ~= tonumber(known[2] or 0) then
   for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     redis.call('DEL', job.cell_prefix .. member)
   end
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
 end
 
 local counts, seen = map_of(KEYS[1]), map_of(KEYS[3])
@@ -55,6 +63,13 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   local day = day_named(day_of(dir))
   day.dirs[dir] = true
   day.cells[#day.cells + 1] = member
+  if redis.call('STRLEN', job.cell_prefix .. member) <= BOUNDS_BYTES then
+    dirty[day_of(dir)] = true -- it was lost
+  end
+end
+for _, name in ipairs(job.suspects) do
+  day_named(name)
+  dirty[name] = true
 end
 -- What others have put into drop queues has gone from its day.
 local ends = foreign_drops(noted, job.drop_prefix, function(path)
@@ -62,8 +77,8 @@ local ends = foreign_drops(noted, job.drop_prefix, function(path)
   day_named(name)
   dirty[name] = true
 end)
-for place, id in pairs(ends) do
-  redis.call('HSET', KEYS[5], place, id)
+for place, mark in pairs(ends) do
+  redis.call('HSET', KEYS[5], place, mark)
 end
 
 local todo = {}
@@ -100,6 +115,9 @@ local function read_day(name)
     if not dir then
       dir, file = '', flat[at]
     end
+    if #file > 65535 then
+      error('CORRUPT ' .. job.files_prefix .. name .. ' holds a name of ' .. #file .. ' bytes in ' .. dir)
+    end
     local min, max = times_of(flat[at + 1])
     dirs[dir] = dirs[dir] or {}
     table.insert(dirs[dir], { min = min, max = max, record = struct.pack(RECORD, min, max, #file) .. file })
@@ -127,7 +145,7 @@ local function list_day(name)
   local day = days[name]
   forget(name, day)
   local index = open_index(
-    { cells = KEYS[2], full = KEYS[6], seen = KEYS[3], indexed = KEYS[4] }, job.cell_prefix)
+    { cells = KEYS[2], full = KEYS[6], seen = KEYS[3], indexed = KEYS[4], noted = KEYS[5] }, job.cell_prefix)
   local dirs, places, number = read_day(name)
   for dir, files in pairs(dirs) do
     list_dir(index, dir, files)
@@ -139,7 +157,7 @@ local function list_day(name)
   index:finish(0)
   for place in pairs(places) do
     if not noted[place] then
-      noted[place] = id_of(redis.call('LINDEX', job.drop_prefix .. place .. ':idle', -1) or nil)
+      noted[place] = mark_of(redis.call('LINDEX', job.drop_prefix .. place .. ':idle', -1) or nil)
       redis.call('HSET', KEYS[5], place, noted[place])
     end
   end
@@ -167,5 +185,6 @@ if at == #todo and redis.call('HLEN', KEYS[3]) <= FEW_DIRS then
   end
 end
 local agreed = at == #todo and redis.call('HLEN', KEYS[1]) or -1
-redis.call('HSET', KEYS[4], '/folders', agreed, '/cells', redis.call('ZCARD', KEYS[2]))
+redis.call('HSET', KEYS[4], '/folders', agreed, '/cells', redis.call('ZCARD', KEYS[2]),
+  '/noted', redis.call('HLEN', KEYS[5]))
 return #todo - at

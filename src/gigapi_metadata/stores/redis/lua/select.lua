@@ -14,9 +14,10 @@
 local job = cmsgpack.unpack(ARGV[1])
 local STALE = { 'STALE' }
 
-local known = redis.call('HMGET', KEYS[4], '/cells', '/folders')
+local known = redis.call('HMGET', KEYS[4], '/cells', '/folders', '/noted')
 if redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
-    or redis.call('HLEN', KEYS[1]) ~= tonumber(known[2] or 0) then
+    or redis.call('HLEN', KEYS[1]) ~= tonumber(known[2] or 0)
+    or redis.call('HLEN', KEYS[5]) ~= tonumber(known[3] or 0) then
   return STALE
 end
 
@@ -25,7 +26,7 @@ local function day_agrees(day, number)
     or string.sub(day, 1, 1) == '/'
 end
 
-local all_days = job.full or redis.call('HLEN', KEYS[4]) <= job.days + 2 -- /cells and /folders
+local all_days = job.full or redis.call('HLEN', KEYS[4]) <= job.days + 3 -- /cells, /folders and /noted
 local all_dirs = job.full or redis.call('HLEN', KEYS[3]) <= job.dirs
 if all_days then
   local days = redis.call('HGETALL', KEYS[4])
@@ -39,7 +40,7 @@ end
 local noted = redis.call('HGETALL', KEYS[5])
 for at = 1, #noted, 2 do
   local last = redis.call('LINDEX', job.drop_prefix .. noted[at] .. ':idle', -1)
-  if last and id_of(last) ~= noted[at + 1] then
+  if last and mark_of(last) ~= noted[at + 1] then
     return STALE
   end
 end

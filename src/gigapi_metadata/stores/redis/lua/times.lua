@@ -5,18 +5,20 @@ local NUMBER = '"(%-?%d+)"'
 local OURS = '"str_min_time":' .. NUMBER .. ',"str_max_time":' .. NUMBER
   .. ',"str_chunk_time":"%-?%d*","min_time":0,"max_time":0,"chunk_time":0,"cmd":"ADD"}$'
 
--- Of digits, by cutting three of them off: exact.
+-- Of digits, by cutting three of them off. Rounded once, as the client rounds: centuries away, where not
+-- every microsecond is a number, one that is taken off what was rounded already would be lost.
 local function microseconds(text)
-  local us = tonumber(string.sub(text, 1, -4)) or 0
-  if string.sub(text, 1, 1) == '-' and string.sub(text, -3) ~= '000' then
-    return us - 1
+  if string.sub(text, 1, 1) ~= '-' or string.sub(text, -3) == '000' then
+    return tonumber(string.sub(text, 1, -4)) or 0
   end
-  return us
+  local digits = string.sub(text, 2, -4)
+  local seconds, rest = tonumber(string.sub(digits, 1, -7)) or 0, tonumber(string.sub(digits, -6)) or 0
+  return -(seconds * 1e6 + (rest + 1))
 end
 
 -- Of a number that may have been rounded: `to` is -1 for what is surely not later, 1 for not earlier.
 local function about(number, to)
-  return math.floor((tonumber(number) or 0) / 1000) + to
+  return math.floor((tonumber(number) or 0) / 1000) + 2 * to
 end
 
 local function bound(text, number, to)

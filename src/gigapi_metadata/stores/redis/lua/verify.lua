@@ -25,7 +25,9 @@ end
 
 -- Whether select.lua would send whoever asks to mend.lua, and that would make the day anew.
 local function counts_as_changed()
-  if redis.call('ZCARD', KEYS[2]) ~= tonumber(redis.call('HGET', KEYS[4], '/cells') or 0) then
+  local totals = redis.call('HMGET', KEYS[4], '/cells', '/noted')
+  if redis.call('ZCARD', KEYS[2]) ~= tonumber(totals[1] or 0)
+      or redis.call('HLEN', KEYS[5]) ~= tonumber(totals[2] or 0) then
     return true
   end
   local changed, known = false, redis.call('HGET', KEYS[4], day)
