@@ -25,7 +25,7 @@ from gigapi_metadata import (
     RedisIndex,
     Unavailable,
 )
-from gigapi_metadata.stores.redis import connection
+from gigapi_metadata.stores.redis import attempts
 from gigapi_metadata.stores.redis.session import RECEIPT_S
 
 ROWS = [[0, 150, 1]]  # each file is a plan of its own
@@ -129,7 +129,7 @@ Verb = Callable[[Trial, str], Callable[[], None]]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(attempts, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
 
 
 def clients() -> list[Any]:

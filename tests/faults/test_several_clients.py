@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from gigapi_metadata import IndexEntry, RedisIndex
-from gigapi_metadata.stores.redis import connection
+from gigapi_metadata.stores.redis import attempts
 
 EXAMPLES = 6
 SOAK_EXAMPLES = 150
@@ -136,7 +136,7 @@ def place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Place]:
     kind, source = request.param
-    monkeypatch.setattr(connection, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(attempts, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
     with ExitStack() as stack:
         made: RedisBackend | SQLiteBackend | JSONBackend
         line = None

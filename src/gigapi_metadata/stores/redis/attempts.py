@@ -67,13 +67,14 @@ class Attempts:
             self.unknown_script = True
             return 0.0
         if isinstance(error, (AuthenticationError, AuthorizationError)):
-            raise StoreError(f"{self._url} refuses the login: {error}") from error
+            refusal: MetadataError = StoreError(f"{self._url} refuses the login: {error}")
+            raise self._refused(error, refusal) from error
         if isinstance(error, (AskError, ClusterCrossSlotError)) and not self._failover:
             raise StoreError(
                 f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
             ) from error
         if isinstance(error, ResponseError) and not self._may_pass(error):
-            raise self._refused(error) from error
+            raise self._refused(error, _mapped(error, self._url)) from error
         if not _never_sent(error):
             self._maybe_done = True
         if "Timeout connecting" in str(error) and not self._failover:
@@ -91,12 +92,12 @@ class Attempts:
             return self._request.script.writes is False and passes(error)
         return passes(error)
 
-    def _refused(self, error: ResponseError) -> MetadataError:
-        mapped = _mapped(error, self._url)
-        if self._maybe_done and not isinstance(mapped, CorruptState):
-            # An earlier attempt may have been carried out.
+    def _refused(self, error: Exception, refusal: MetadataError) -> MetadataError:
+        """`refusal`, unless an earlier attempt may have been carried out. A script that finds the
+        catalog corrupt has looked at its receipt first: none was."""
+        if self._maybe_done and self._request.writes and not isinstance(refusal, CorruptState):
             return self._given_up(error)
-        return mapped
+        return refusal
 
     @property
     def doubtful_receipt(self) -> str | None:
