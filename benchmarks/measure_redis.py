@@ -57,7 +57,7 @@ def single_commits(url: str) -> Row:
     """One client that registers file after file."""
     client = redis.Redis.from_url(url)
     client.flushdb()
-    bare, ours = (iter(list(entries(8 * 500, seed=seed))) for seed in (1, 2))
+    bare, ours = (iter(list(entries(8 * 501, seed=seed))) for seed in (1, 2))
 
     def floor() -> None:
         entry = next(bare)
@@ -226,7 +226,7 @@ def _query(
             for document in client.execute_command("HMGET", key, *paths)
         ]
 
-    repeat = max(1, 2000 // len(wanted))
+    repeat = max(1, 10_000 // len(wanted))
     return compare(
         "Redis", f"{work}, {len(wanted):,} files", size, floor,
         lambda: index.query(after=after, before=before), at_most=at_most, repeat=repeat,

@@ -57,21 +57,30 @@ def names_within(cell: bytes, window: Window) -> list[bytes]:
     """The names of the files in a cell that may overlap `window`."""
     after, before = microseconds(window.after), microseconds(window.before)
     first, last = _BOUNDS.unpack_from(cell)
+    (size,) = _NAME_SIZE.unpack_from(cell, _BOUNDS.size)
+    if not _are_alike(cell, size):
+        return _names_one_by_one(cell, after, before)
     records = memoryview(cell)[_BOUNDS.size :]
-    (size,) = _NAME_SIZE.unpack_from(records)
-    # Names are nearly always of one length: then a record is as wide as the next.
-    if len(records) % (_HEAD.size + size) == 0:
-        if after <= first and last <= before:
-            found = [*struct.iter_unpack(f"<16xH{size}s", records)]
-        else:
-            found = [
-                (length, name)
-                for low, high, length, name in struct.iter_unpack(f"<ddH{size}s", records)
-                if (low <= before and high >= after) or length != size
-            ]
-        if all(length == size for length, _ in found):
-            return [name for _, name in found]
-    return _names_one_by_one(cell, after, before)
+    if after <= first and last <= before:
+        return [name for (name,) in struct.iter_unpack(f"<18x{size}s", records)]
+    return [
+        name
+        for low, high, name in struct.iter_unpack(f"<dd2x{size}s", records)
+        if low <= before and high >= after
+    ]
+
+
+def _are_alike(cell: bytes, size: int) -> bool:
+    """Whether all names have `size` bytes, as is nearly always so: then a record is as wide as the
+    next, and the lengths stand at equal distances."""
+    width = _HEAD.size + size
+    number, rest = divmod(len(cell) - _BOUNDS.size, width)
+    if rest:
+        return False
+    low = _BOUNDS.size + _NAME_SIZE.size - 2
+    return cell[low::width] == bytes((size & 255,)) * number and (
+        cell[low + 1 :: width] == bytes((size >> 8,)) * number
+    )
 
 
 def _names_one_by_one(cell: bytes, after: float, before: float) -> list[bytes]:

@@ -117,16 +117,11 @@ def decode_rows(documents: Sequence[bytes], key: str) -> list[Row]:
     """As `decode_all`, for columns."""
     try:
         rows = _decode_rows(b"[%b]" % b",".join(documents))
-        if len(rows) == len(documents) and all(map(_has_plain_stats, rows)):
+        if len(rows) == len(documents):
             return rows
     except FAULTS:
         pass
     return [_row(decode(document, key)) for document in documents]
-
-
-def _has_plain_stats(row: Row) -> bool:
-    # What else Lua makes of them: lists, and numbers in other notations are numbers all the same.
-    return bytes(row.min_data[:1]) in b"{n" and bytes(row.max_data[:1]) in b"{n"
 
 
 def _row(entry: IndexEntry) -> Row:
@@ -156,7 +151,9 @@ def columns_of(rows: Sequence[Row]) -> Columns:
 
 def _none_if_null(stats: msgspec.Raw) -> bytes | None:
     text = bytes(stats)
-    return None if text == b"null" else text
+    if text[:1] == b"{":
+        return text
+    return None if text == b"null" else b"{}"  # as _stats has it
 
 
 def _decode_leniently(document: bytes, key: str) -> IndexEntry:
