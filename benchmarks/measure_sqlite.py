@@ -83,7 +83,7 @@ def _index(file: Path, **options: Any) -> SQLiteIndex:
 
 def single_commits(folder: Path) -> Row:
     """One client that registers file after file."""
-    bare, ours = (iter(list(entries(20_000, seed=seed))) for seed in (1, 2))
+    bare, ours = (iter(list(entries(10 * 2001, seed=seed))) for seed in (1, 2))
     floor = Bare(folder / "bare.db")
     with _index(folder / "ours.db") as index:
         return _row(
