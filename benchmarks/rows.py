@@ -69,7 +69,7 @@ def compare(
 def as_table(rows: list[Row], *, heading: bool = True) -> str:
     """The rows as text, one line each, with a mark where a figure is above what it may be."""
     columns = (
-        f"{'store':7} {'work':44}",
+        f"{'store':7} {'work':58}",
         "  entries",
         "     floor",
         "      ours",
@@ -82,7 +82,7 @@ def as_table(rows: list[Row], *, heading: bool = True) -> str:
         figure = _bytes if row["work"].startswith("memory") else _time
         missed = limit is not None and row["ratio"] > limit
         lines.append(
-            f"{row['store']:7} {row['work']:44} {row['size']:9,} {figure(row['floor_s']):>10} "
+            f"{row['store']:7} {row['work']:58} {row['size']:9,} {figure(row['floor_s']):>10} "
             f"{figure(row['ours_s']):>10} {row['ratio']:6.2f} "
             f"{'' if limit is None else format(limit, '.2f'):>8}{' missed' if missed else ''}"
         )
