@@ -238,10 +238,11 @@ def assert_go_reads(document: str) -> None:
     }
 
 
+@pytest.mark.parametrize("case", golden_cases("redis_merge_cycle"))
 def test_a_merge_is_leased_completed_and_ended_as_go_does(
-    redis_url: str, client: redis.Redis
+    case: str, redis_url: str, client: redis.Redis
 ) -> None:
-    golden = load("redis_merge_cycle")
+    golden = load(case)
     restore(client, golden["dump_before"])
     wanted = golden["plan"]
     make_due(client)
@@ -280,8 +281,11 @@ def make_due(client: redis.Redis) -> None:
                 client.lset(key, index, json.dumps({**item, "time_s": 1}, separators=(",", ":")))
 
 
-def test_a_move_is_leased_and_ended_as_go_does(redis_url: str, client: redis.Redis) -> None:
-    golden = load("redis_move_cycle")
+@pytest.mark.parametrize("case", golden_cases("redis_move_cycle"))
+def test_a_move_is_leased_and_ended_as_go_does(
+    case: str, redis_url: str, client: redis.Redis
+) -> None:
+    golden = load(case)
     restore(client, golden["dump_before"])
     wanted = golden["plan"]
     with opened(golden, redis_url) as index:
@@ -295,8 +299,11 @@ def test_a_move_is_leased_and_ended_as_go_does(redis_url: str, client: redis.Red
         assert canonical(without_own(client)) == canonical(golden["dump_ended"])
 
 
-def test_values_are_bytes_under_the_same_keys(redis_url: str, client: redis.Redis) -> None:
-    golden = load("redis_kv")
+@pytest.mark.parametrize("case", golden_cases("redis_kv"))
+def test_values_are_bytes_under_the_same_keys(
+    case: str, redis_url: str, client: redis.Redis
+) -> None:
+    golden = load(case)
     restore(client, golden["dump"])
     pairs = {key: base64.b64decode(value) for key, value in golden["pairs"].items()}
     with RedisKVStore(redis_url) as values:
