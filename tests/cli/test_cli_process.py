@@ -167,7 +167,9 @@ def test_a_killed_scan_keeps_its_batches_and_the_next_goes_on(cli: Cli, jobs: st
 
 
 def test_an_interrupted_scan_says_so_and_leaves_no_process() -> None:
-    write_lake(Path("lake"), 2400)  # far from done when the signal comes
+    first = Path("lake/db/t/data", write_lake(Path("lake"), 300)[0])
+    for number in range(20_000):  # so that it is far from done when the signal comes
+        os.link(first, first.with_name(f"copy{number}.1.parquet"))
     scan = subprocess.Popen(
         [*PROGRAM, "scan", "lake", "--batch-size", "3", "--jobs", "2"],
         stderr=subprocess.PIPE,
