@@ -1,5 +1,7 @@
 """Fixtures are plugins by concern: see the docstring of each."""
 
+import signal
+
 pytest_plugins = [
     "pytester",
     "fix_async",
@@ -8,3 +10,8 @@ pytest_plugins = [
     "fix_stores",
     "fix_topologies",
 ]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has started us in the background. Programs that are tested would inherit it, and not
+    # notice an interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
