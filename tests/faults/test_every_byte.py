@@ -26,7 +26,7 @@ from gigapi_metadata import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis import attempts
-from gigapi_metadata.stores.redis.session import RECEIPT_S
+from gigapi_metadata.stores.redis.session import REPEATABLE_S
 
 ROWS = [[0, 150, 1]]  # each file is a plan of its own
 TIMEOUT_S = 0.03
@@ -264,6 +264,6 @@ def test_a_write_of_unknown_outcome_is_forgotten_in_time(trial: Trial) -> None:
     trial.prepare()
     unknown(trial, lambda: trial.index.batch([entry(1)]))
     result = merged(trial, 1)
-    trial.index.connection.session.unsettled.clock = lambda: time.monotonic() + RECEIPT_S / 2
+    trial.index.connection.session.unsettled.clock = lambda: time.monotonic() + REPEATABLE_S
     trial.again(lambda: trial.index.batch([entry(1)]))
     assert paths_of(trial.look.get_all()) == sorted([path_of(1), path_of(8), path_of(9), result])
