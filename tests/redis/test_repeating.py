@@ -260,7 +260,7 @@ def test_a_renewal_is_repeated(desk: Desk) -> None:
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_after_a_lost_renewal_the_plan_is_ended_as_it_was(desk: Desk, where: Cut) -> None:
     plan = desk.index.get_merge_plan("", "", 1)
-    desk.lose(lambda: desk.index.renew(plan, lease_s=1000), RENEW, where)
+    desk.lose(lambda: desk.index.renew(plan, lease_s=4000), RENEW, where)
     desk.lose(lambda: desk.index.complete_merge(plan, entry(path=plan.path_to)), COMMIT, where)
     for _ in range(2):
         desk.index.complete_merge(plan, entry(path=plan.path_to))
@@ -269,11 +269,17 @@ def test_after_a_lost_renewal_the_plan_is_ended_as_it_was(desk: Desk, where: Cut
         desk.index.renew(plan)
 
 
+def test_a_lost_renewal_that_made_nothing_longer(desk: Desk) -> None:
+    plan = desk.index.get_merge_plan("", "", 1, lease_s=3000)
+    desk.lose(lambda: desk.index.renew(plan, lease_s=100), RENEW)
+    assert desk.index.renew(plan, lease_s=100) == plan
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 @pytest.mark.parametrize("delay_s", [0, 1000])
 def test_giving_back_is_repeated(desk: Desk, where: Cut, delay_s: int) -> None:
     plan = desk.index.get_merge_plan("", "", 1)
-    desk.lose(lambda: desk.index.renew(plan, lease_s=1000), RENEW, where)
+    desk.lose(lambda: desk.index.renew(plan, lease_s=4000), RENEW, where)
     desk.lose(lambda: desk.index.release(plan, "why", delay_s=delay_s), RELEASE, where)
     desk.index.release(plan, "why", delay_s=delay_s)
     (waiting,) = desk.look.plans()
@@ -326,7 +332,7 @@ def test_while_the_server_is_away_nothing_is_forgotten(desk: Desk) -> None:
     desk.lose(lambda: desk.index.batch([entry(1)]), COMMIT)
     results = desk.merge(1)
     plan = desk.index.get_merge_plan("", "", 1)
-    desk.lose(lambda: desk.index.renew(plan, lease_s=1000), RENEW)
+    desk.lose(lambda: desk.index.renew(plan, lease_s=4000), RENEW)
     desk.cut(SETTLE, "before")
     for call in (
         lambda: desk.index.batch([entry(1)]),
