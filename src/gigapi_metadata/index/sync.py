@@ -51,7 +51,8 @@ class Index(TableShell, Shell[ConnectionT]):
     """The catalog of one table: its entries, and the plans to merge, move and drop its files.
 
     Safe to share between threads. Any call may raise StoreError or one of its kinds; a call that
-    raised anything but OutcomeUnknown has changed nothing.
+    raised anything but OutcomeUnknown has changed nothing. Repeating one that raised that is safe
+    for two hours, by this object or others of the same connection.
     """
 
     def __init__(self, connection: ConnectionT, owned: bool, verbs: TableVerbs) -> None:
