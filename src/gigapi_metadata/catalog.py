@@ -30,9 +30,10 @@ from gigapi_metadata.urls import REDIS_SCHEMES
 if TYPE_CHECKING:
     import pyarrow
 
-    from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
+    from gigapi_metadata.index.aio import AsyncIndex
     from gigapi_metadata.index.base import Family, MergeRows
-    from gigapi_metadata.index.sync import Index, KVStore
+    from gigapi_metadata.index.sync import Index
+    from gigapi_metadata.index.values import AsyncKVStore, KVStore
     from gigapi_metadata.sql import Relation
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
