@@ -19,6 +19,7 @@ from gigapi_metadata.errors import (
     LeaseLost,
     MetadataError,
     OutcomeUnknown,
+    Unavailable,
 )
 from gigapi_metadata.model import DropPlan, IndexEntry, MergePlan, MovePlan, Plan, QueuedPlan
 from gigapi_metadata.names import dir_of
@@ -143,10 +144,10 @@ class RedisWrites:
             "tail": tail,
             "files": keys.files(table, ""),
             "place": f"{queue.layer}:{queue.writer_id}",
+            "receipt_s": min(max(lease_s, LEASE_RECEIPT_S), RECEIPT_S),
         }
         reply = b"AGAIN"
         while reply == b"AGAIN":
-            job["receipt_s"] = min(max(lease_s, LEASE_RECEIPT_S), RECEIPT_S)
             reply = yield from self._write(
                 LEASE, table, found_in, job, about=lambda: {_asked(table, queue): None}
             )
@@ -271,10 +272,19 @@ class RedisWrites:
     def _settle(
         self, table: TableRef, ticket: Ticket, *, durable: bool = False
     ) -> Steps[bytes | None]:
-        """The answer to an earlier write; None: it was not made, and never will be."""
-        answer: bytes = yield from self._write(
-            SETTLE, table, (), {}, durable=durable, ticket=ticket
-        )
+        """The answer to an earlier write; None: it was not made, and never will be.
+
+        Raises:
+            OutcomeUnknown: it can't be said yet, also if no more than that could be asked.
+        """
+        try:
+            answer: bytes = yield from self._write(
+                SETTLE, table, (), {}, durable=durable, ticket=ticket
+            )
+        except Unavailable as fault:
+            raise OutcomeUnknown(
+                f"{fault}; an earlier write may have happened. Repeating the same call is safe."
+            ) from fault
         if answer != b"VOID":
             return answer
         self._session.unsettled.forget_write(ticket)
