@@ -124,6 +124,37 @@ def lease(trial: Trial, note: str) -> Callable[[], None]:
     return check
 
 
+def renewal(trial: Trial, note: str) -> Callable[[], None]:
+    """Make a lease longer."""
+    trial.prepare()
+    plan = trial.look.get_merge_plan("", "", 1)
+    assert plan is not None
+    renewed = trial.settle(lambda: trial.index.renew(plan, lease_s=5000))
+    assert renewed.lease_s > plan.lease_s + 3000, note
+
+    def check() -> None:
+        held = [each.due_s for each in trial.look.plans() if each.state == "leased"]
+        assert held == [renewed.lease_s], note
+        trial.look.complete_merge(renewed, entry(path=plan.path_to))
+
+    return check
+
+
+def giving_back(trial: Trial, note: str) -> Callable[[], None]:
+    """Give a plan back with an error."""
+    trial.prepare()
+    plan = trial.look.get_merge_plan("", "", 1)
+    assert plan is not None
+    trial.settle(lambda: trial.index.release(plan, "why"))
+
+    def check() -> None:
+        plans = trial.look.plans()
+        assert [each.state for each in plans] == ["waiting", "waiting"], note
+        assert sorted(each.attempts for each in plans) == [0, 1], note
+
+    return check
+
+
 Verb = Callable[[Trial, str], Callable[[], None]]
 
 
@@ -153,7 +184,7 @@ def trial(
         made.close()
 
 
-VERBS = [batch, completion, lease]
+VERBS = [batch, completion, lease, renewal, giving_back]
 KINDS: list[tuple[Kind, Side]] = [
     ("cut", "request"),
     ("cut", "reply"),
