@@ -22,7 +22,8 @@ class StoredEntry(msgspec.Struct, frozen=True):
     """An entry as it is stored: in `place` (a key, a file, a table) under `name`.
 
     `entry` is None and `fault` says why when it can't be read. `name` is "" when the whole of
-    `place` can't. `misplaced` says how the entry disagrees with where it was found.
+    `place` can't. `misplaced` says how the entry disagrees with where it was found. `foreign`: it
+    is spelled as GigAPI does, so GigAPI works on this table, or has.
     """
 
     place: str
@@ -31,14 +32,16 @@ class StoredEntry(msgspec.Struct, frozen=True):
     entry: IndexEntry | None
     fault: str = ""
     misplaced: str = ""
+    foreign: bool = False
 
 
 class StoredPlan(msgspec.Struct, frozen=True):
     """A plan as it is stored.
 
     `due_s` is the second from which it may be handed out; None when it says none, or none that
-    means anything. `leased`: somebody has it, or had it when its lease ran out. `held_back`: it
-    was given back, to be had again at `due_s`.
+    means anything; `undated` if it says none, which is the same as due. `leased`: somebody has it,
+    or had it when its lease ran out. `held_back`: it was given back, to be had again at `due_s`.
+    `foreign` as in StoredEntry.
     """
 
     place: str
@@ -48,6 +51,8 @@ class StoredPlan(msgspec.Struct, frozen=True):
     due_s: int | None = None
     held_back: bool = False
     fault: str = ""
+    undated: bool = False
+    foreign: bool = False
 
 
 class EntryRepair(msgspec.Struct, frozen=True):

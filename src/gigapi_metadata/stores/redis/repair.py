@@ -26,6 +26,8 @@ from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntr
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
 _LISTS_AT_ONCE = 1000
+_GO_SLASH = rb"\/"
+"""How GigAPI's cjson spells what is in every path. Our documents and plans don't escape it."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -208,7 +210,8 @@ def _stored(table: TableRef, place: str, field: bytes, document: bytes) -> Store
         misplaced = f"its document is of {entry.database!r}.{entry.table!r}"
     elif place != keys.files(table, day_of(name)):
         misplaced = f"it stands in {place}"
-    return StoredEntry(place, name, document, entry, misplaced=misplaced)
+    foreign = _GO_SLASH in document and b'"path":"%b"' % field not in document
+    return StoredEntry(place, name, document, entry, misplaced=misplaced, foreign=foreign)
 
 
 def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> StoredPlan:
@@ -221,7 +224,16 @@ def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> S
         shown = str(fault) if isinstance(fault, CorruptState) else f"{queue.key}: {fault}"
         return StoredPlan(queue.key, raw, None, queue.leased, fault=shown)
     held_back = queue.leased and plan.state == "waiting" and due_s is not None
-    return StoredPlan(queue.key, raw, plan, queue.leased and not held_back, due_s, held_back)
+    return StoredPlan(
+        queue.key,
+        raw,
+        plan,
+        queue.leased and not held_back,
+        due_s,
+        held_back,
+        undated="time_s" not in fields,
+        foreign=queue.kind != "drop" and _GO_SLASH in raw,  # commit.lua's drops are cjson's, too
+    )
 
 
 def _due_s(value: Any) -> int | None:
