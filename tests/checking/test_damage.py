@@ -258,7 +258,8 @@ def test_plans_that_name_dead_files(lake: Lake) -> None:
     lake.forget(entries[0])
     for entry in entries[3:]:
         lake.forget(entry)
-    assert lake.kinds(storage=False) == (["wrong-count"] if lake.kind == "redis" else [])
+    also = {"redis": ["wrong-count"], "json": ["wrong-totals"]}
+    assert lake.kinds(storage=False) == also.get(lake.kind, [])
     assert lake.notes(storage=False) == ["dead-file-in-plan", "dead-plan"]
     lake.repair(storage=False)
     assert lake.kinds(storage=False) == lake.notes(storage=False) == []
@@ -425,6 +426,31 @@ def test_items_that_are_garbage(lake: Lake) -> None:
     (merge, drop) = lake.index.plans()
     assert (merge.kind, drop.kind, drop.id, drop.state) == ("merge", "drop", "d", "waiting")
     assert "#" in "".join(lake.raw.set_aside())
+
+
+def test_totals_that_are_wrong(lake: Lake) -> None:
+    if lake.kind != "json":
+        pytest.skip("kept by JSON folders only")
+    entries = lake.fill()
+    file = lake.document(entries[0].path)
+    right = json.loads(file.read_bytes())
+    for wrong in (
+        {"row_count": 7},
+        {"parquet_size_bytes": "many", "min_time": 0},
+        {"max_time": None},
+    ):
+        content = {**right, **wrong}
+        file.write_text(json.dumps(content))
+        (found,) = lake.check().faults
+        assert (found.kind, found.place) == ("wrong-totals", str(file))
+        assert all(name in found.detail for name in wrong)
+        assert_mended(lake, "wrong-totals")
+        assert json.loads(file.read_bytes()) == right
+    del right["min_time"]
+    file.write_text(json.dumps(right))
+    assert_mended(lake, "wrong-totals")
+    lake.index.batch([], entries)
+    assert lake.kinds() == [], "a folder without files has totals, too"
 
 
 def test_spans_that_are_wrong(lake: Lake) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair
+from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoreFault
 
 Level = Literal["fault", "note"]
 
@@ -33,6 +33,8 @@ KINDS: dict[str, Kind] = {
     # The catalog against itself
     "wrong-count": Kind("fault", "counted anew"),
     "wrong-index": Kind("fault", "made anew"),
+    "wrong-key": Kind("fault", "removed"),
+    "wrong-totals": Kind("fault", "added up anew"),
     "unreadable-plan": Kind("fault", "put aside"),
     "dead-plan": Kind("note", "removed"),
     "dead-file-in-plan": Kind("note", "taken out of the plan"),
@@ -98,7 +100,7 @@ class Expire(msgspec.Struct, frozen=True):
     path: str
 
 
-Mend = EntryRepair | PlanRepair | Quarantine | Reread | Recount | Reindex | Expire
+Mend = EntryRepair | PlanRepair | StoreFault | Quarantine | Reread | Recount | Reindex | Expire
 
 
 class Finding(msgspec.Struct, frozen=True):

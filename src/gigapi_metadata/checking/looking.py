@@ -75,6 +75,8 @@ class _Look:
         self._found.plans = len(plans_before)
         self._look_at_plans(plans_before)
         self._look_at_counts()
+        for each in self._raw.store_faults():
+            self._say(Finding(each.kind, each.text, place=each.place, mend=each))
         for fault in self._raw.index_faults():
             self._say(Finding("wrong-index", fault, mend=Reindex()))
         aside = self._raw.set_aside()

@@ -36,7 +36,7 @@ from gigapi_metadata.lineage import mark
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.storage import FileInfo, Storages
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry
+from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoreFault
 
 AT_ONCE = 200
 """Repairs in one request: few, so that others are not held up."""
@@ -82,6 +82,10 @@ class _Repair:
 
     def run(self, findings: Sequence[Finding]) -> Repaired:
         mends = list({id(each.mend): each.mend for each in findings if each.mend}.values())
+        faults = _of(mends, StoreFault)
+        for fault, done in zip(faults, self._raw.mend_faults(faults), strict=True):
+            if done:
+                self._done.add(id(fault))
         self._entries(_of(mends, EntryRepair))
         self._reread(_of(mends, Reread))
         self._plans(_of(mends, PlanRepair))

@@ -10,7 +10,7 @@ killed at any point, and have no effect when they are made again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -78,6 +78,15 @@ class PlanRepair(msgspec.Struct, frozen=True):
     keep: bool = False
 
 
+class StoreFault(msgspec.Struct, frozen=True):
+    """Something that is wrong with what a store keeps for itself, and that it can make anew from
+    the rest, or do without."""
+
+    kind: Literal["wrong-key", "wrong-totals"]
+    place: str
+    text: str
+
+
 @runtime_checkable
 class Repairable(Protocol):
     """What a store answers that can be checked and mended. All of the first part is read-only."""
@@ -115,6 +124,10 @@ class Repairable(Protocol):
         a sentence each."""
         ...
 
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """What is wrong with the rest of what the store keeps of a table."""
+        ...
+
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """Make repairs: of each, whether it was made. Atomic. Counts of the dirs are set right, and
         queries by time know of it."""
@@ -122,6 +135,11 @@ class Repairable(Protocol):
 
     def mend_plans(self, table: TableRef, repairs: Sequence[PlanRepair]) -> Steps[list[bool]]:
         """As `mend_entries`. A new version stays where the old one was in its queue, and waits."""
+        ...
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """Mend what is still wrong of `faults`: of each, whether it was. Before all other
+        repairs."""
         ...
 
     def recount(self, table: TableRef, places: Sequence[str]) -> Steps[None]:

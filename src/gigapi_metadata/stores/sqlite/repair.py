@@ -16,7 +16,13 @@ from gigapi_metadata.model import QueuedPlan
 from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.planning import MAX_TIME_S
 from gigapi_metadata.stores.base import Steps, TableRef
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
+from gigapi_metadata.stores.repairing import (
+    EntryRepair,
+    PlanRepair,
+    StoredEntry,
+    StoredPlan,
+    StoreFault,
+)
 from gigapi_metadata.stores.sqlite import reading, rows
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
 
@@ -114,6 +120,16 @@ class SQLiteRepairs:
         ]
 
     # Mending
+
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """See `Repairable.store_faults`: SQLite sees to the types of what it keeps."""
+        yield from ()
+        return []
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """See `Repairable.mend_faults`: nothing to do."""
+        yield from ()
+        return [False for _ in faults]
 
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_entries`. One transaction."""

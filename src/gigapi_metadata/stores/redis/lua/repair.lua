@@ -10,12 +10,25 @@
 --   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?, day?}]: living, dead: [{files,
 --            path}]; with idle, the new item goes to the head of that list; day: of a drop's file
 --   days     [{files, day}]: whose dirs to count, beside those that lose or get a file
+--   wrong    [{key, command}]: keys of our own to remove if they are of another type than `command` reads;
+--            nothing else is done with them
 -- ARGV[2]  what these stand for
--- Returns  [0 or 1 for each of entries and then of items]
+-- Returns  [0 or 1 for each of wrong, or else of entries and then of items]
 
 local job = cmsgpack.unpack(ARGV[1])
-local now = server_time()
 local done, recount, changed = {}, {}, {}
+for _, each in ipairs(job.wrong) do
+  local reply = redis.pcall(each.command, KEYS[each.key])
+  local wrong = type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
+  done[#done + 1] = wrong and redis.call('DEL', KEYS[each.key]) or 0
+end
+if #done > 0 then
+  return done
+end
+for at = 1, 3 do
+  read('HLEN', KEYS[at])
+end
+local now = server_time()
 
 local function text_at(part)
   return string.sub(ARGV[2], part[1] + 1, part[1] + part[2])
