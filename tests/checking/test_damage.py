@@ -242,6 +242,29 @@ def test_an_entry_that_cannot_be_read_is_made_anew_from_its_file(lake: Lake) -> 
     assert lake.raw.set_aside()
 
 
+@pytest.mark.parametrize("planned", [True, False])
+def test_an_entry_made_anew_keeps_its_writer(lake: Lake, planned: bool) -> None:
+    """Told by what is left of it, or by the queue that it waits in."""
+    if lake.kind == "json" and not planned:
+        pytest.skip("nothing tells it there")
+    entry = changed(lake.entry(lake.write("of-w.1")), writer_id="w")
+    other = lake.entry(lake.write("other.1", 1))
+    if planned:
+        lake.index.batch([entry, other])
+    else:
+        lake.index.import_entries([entry, other])
+    lake.garble(entry)
+    if lake.kind == "redis" and not planned:
+        lake.client.hset(
+            f"files:db:t:{DAY}", entry.path, '{"layer":"hot","writer_id":"w","database":"d'
+        )
+    for _ in range(2):
+        lake.repair()
+        lake.repair(adopt=True)
+    assert lake.kinds() == []
+    assert lake.index.get(entry.path) == entry
+
+
 def test_an_unreadable_entry_without_a_file_is_put_aside(lake: Lake) -> None:
     entries = lake.fill()
     lake.garble(entries[1])

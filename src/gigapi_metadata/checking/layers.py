@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.checking import files, quarantine
+from gigapi_metadata.checking import files, plans, quarantine
 from gigapi_metadata.checking.files import Known
 from gigapi_metadata.checking.findings import Expire, Finding, Quarantine, Reread
 from gigapi_metadata.checking.footers import Footers
@@ -48,12 +48,14 @@ class LookAtFiles:
         self._known = known
         self._unreadable = unreadable
         self._found = found
+        self._writers: dict[tuple[str, str], str] = {}
 
     def _say(self, *findings: Finding) -> None:
         self._found.findings += findings
 
     def run(self, before: list[StoredPlan], aside: list[str]) -> None:
         """Look at all layers. `before`: the plans, read before the entries were."""
+        self._writers = plans.writers(before)
         layers = {known.entry.layer for known in self._known.values()}
         for layer in [*self._storages.layers, *sorted(layers - set(self._storages.layers))]:
             try:
@@ -195,7 +197,9 @@ class LookAtFiles:
                 continue
             stored = wanted[file.path]
             self._unreadable.remove(stored)
-            mend = EntryRepair(stored, outcome, keep=True)
+            writer_id = stored.writer_id or self._writers.get((layer, file.path), "")
+            anew = msgspec.structs.replace(outcome, writer_id=writer_id)
+            mend = EntryRepair(stored, anew, keep=True)
             where = (stored.name, layer, stored.place)
             self._say(Finding("unreadable-entry", stored.fault, *where, mend))
 

@@ -11,7 +11,7 @@ table, those are faults.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -41,6 +41,13 @@ def plan_findings(
     others = [each for each in plans if not look.is_held(each)]
     # What somebody works on comes first: files are left to that plan.
     return [finding for each in (*held, *others) for finding in look.at(each)]
+
+
+def writers(plans: Iterable[StoredPlan]) -> dict[tuple[str, str], str]:
+    """(layer, path) of files that are to be merged or moved -> whose queue they wait in: of a file
+    whose entry was lost, nothing else says who wrote it."""
+    known = [each.plan for each in plans if each.plan is not None and each.plan.kind != "drop"]
+    return {(plan.layer, path): plan.writer_id for plan in known for path in plan.paths}
 
 
 class _Look:

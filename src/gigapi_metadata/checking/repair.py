@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gigapi_metadata.checking import overlaps, quarantine
+from gigapi_metadata.checking import overlaps, plans, quarantine
 from gigapi_metadata.checking.findings import (
     Expire,
     Finding,
@@ -78,10 +78,13 @@ class _Repair:
         self._options = options
         self._errors: list[str] = []
         self._done: set[int] = set()
+        self._writers: dict[tuple[str, str], str] = {}
         self._merged: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
 
     def run(self, findings: Sequence[Finding]) -> Repaired:
         mends = list({id(each.mend): each.mend for each in findings if each.mend}.values())
+        if any(mend.adopt for mend in _of(mends, Quarantine)):
+            self._writers = plans.writers(self._raw.stored_plans())  # before dead ones are removed
         faults = _of(mends, StoreFault)
         for fault, done in zip(faults, self._raw.mend_faults(faults), strict=True):
             if done:
@@ -202,7 +205,8 @@ class _Repair:
                 "without --adopt it is moved to quarantine"
             )
         if not self._is_named(mend.path):
-            self._index.batch([entry])
+            writer_id = self._writers.get((mend.layer, mend.path), "")
+            self._index.batch([msgspec.structs.replace(entry, writer_id=writer_id)])
             self._done.add(id(mend))
 
     def _merged_beside(self, layer: str, dir: str) -> dict[str, frozenset[str]]:

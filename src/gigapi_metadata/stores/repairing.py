@@ -21,9 +21,10 @@ from gigapi_metadata.stores.base import Steps, TableRef
 class StoredEntry(msgspec.Struct, frozen=True):
     """An entry as it is stored: in `place` (a key, a file, a table) under `name`.
 
-    `entry` is None and `fault` says why when it can't be read. `name` is "" when the whole of
-    `place` can't. `misplaced` says how the entry disagrees with where it was found. `foreign`: it
-    is spelled as GigAPI does, so GigAPI works on this table, or has.
+    `entry` is None and `fault` says why when it can't be read; `writer_id` is then the one that
+    can still be told, if any. `name` is "" when the whole of `place` can't be read. `misplaced`
+    says how the entry disagrees with where it was found. `foreign`: it is spelled as GigAPI does,
+    so GigAPI works on this table, or has.
     """
 
     place: str
@@ -33,6 +34,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     fault: str = ""
     misplaced: str = ""
     foreign: bool = False
+    writer_id: str = ""
 
 
 class StoredPlan(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ one moment, also beside a GigAPI process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ _NAMED_FURTHER = ("cell", "ready", "looked")
 """Kinds of which a table has any number of keys."""
 _GO_SLASH = rb"\/"
 """How GigAPI's cjson spells what is in every path. Our documents and plans don't escape it."""
+
+_WRITER = re.compile(rb'"writer_id":"([^"\\]*)"')
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -266,7 +269,10 @@ def _stored(table: TableRef, place: str, field: bytes, document: bytes) -> Store
     try:
         entry = documents.decode(document, place)
     except CorruptState as fault:
-        return StoredEntry(place, name, document, None, f"field {name!r} of {fault}")
+        writer = _WRITER.search(document)
+        writer_id = writer[1].decode(errors="replace") if writer else ""
+        shown = f"field {name!r} of {fault}"
+        return StoredEntry(place, name, document, None, shown, writer_id=writer_id)
     misplaced = ""
     if entry.path != name:
         misplaced = f"its document names {entry.path!r}"

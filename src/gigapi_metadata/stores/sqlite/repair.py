@@ -177,13 +177,15 @@ def _stored(table: TableRef, place: str, row: tuple[Any, ...]) -> StoredEntry:
     name, raw = rows.join_path(str(found["dir"]), str(found["name"])), _raw_of(row)
     wrong = [column for column in _INTEGERS if type(found[column]) is not int]
     wrong += [column for column in _TEXTS if type(found[column]) is not str]
+    writer_id = found["writer_id"] if type(found["writer_id"]) is str else ""
     if wrong:
         fault = f"{_FILES}: row {name!r}: {wrong[0]} is {found[wrong[0]]!r}"
-        return StoredEntry(place, name, raw, None, fault)
+        return StoredEntry(place, name, raw, None, fault, writer_id=writer_id)
     try:
         entry = rows.entry_of(table, (*row[2:], *row[:2]))
     except CorruptState as fault:
-        return StoredEntry(place, name, raw, None, f"{_FILES}: row {name!r}: {fault}")
+        shown = f"{_FILES}: row {name!r}: {fault}"
+        return StoredEntry(place, name, raw, None, shown, writer_id=writer_id)
     misplaced = ""
     if rows.split_path(name) != row[:2]:
         misplaced = f"its dir is {found['dir']!r} and its name {found['name']!r}"
