@@ -99,7 +99,7 @@ def select(
         # A file went between the two calls: it was removed, or merged. One that is named once more
         # had gone before, in a way that shows nowhere else.
         suspects = {path.partition(b"/")[0] for path in gone & missed}
-        if suspects and not (yield from _mended(table, suspects)):
+        if suspects and not (yield from _mended(table, checks, suspects)):
             break
         missed = gone
     return (yield from _filtered(table, selection, decode))
@@ -191,13 +191,17 @@ def mend(table: TableRef, *, anew: bool = False, suspects: Collection[bytes] = (
         job |= {"anew": False, "suspects": []}
 
 
-def _mended(table: TableRef, suspects: Collection[bytes] = ()) -> Steps[bool]:
-    """`mend`, where that can be: not for a user who may only read, nor on a replica."""
+def _mended(table: TableRef, checks: FullChecks, suspects: Collection[bytes] = ()) -> Steps[bool]:
+    """`mend`, where that can be: not for a user who may only read, nor on a replica. Neither tries
+    it with each query."""
+    if not checks.may_mend:
+        return False
     try:
         yield from mend(table, suspects=suspects)
     except Unavailable:
         raise
     except StoreError:
+        checks.mending_refused()
         return False
     return True
 
@@ -213,7 +217,7 @@ def _ask(
             outcome, *found = yield Call(SELECT, index_keys(table), _pack(job))
         if outcome != b"STALE" or attempt == MENDINGS:
             break
-        if not (yield from _mended(table)):
+        if not (yield from _mended(table, checks)):
             break
     return outcome, found
 

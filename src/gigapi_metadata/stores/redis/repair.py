@@ -198,7 +198,15 @@ class RedisRepairs:
 
     def reindex(self, table: TableRef) -> Steps[None]:
         """See `Repairable.reindex`."""
-        yield from mend(table, anew=True)
+        yield from reindex(table)
+
+
+def reindex(table: TableRef) -> Steps[None]:
+    """Make the time index anew, of every day that has files: also of one whose folders GigAPI has
+    lost count of, which nothing else names. Scans the keyspace."""
+    head = keys.files(table, "")
+    found = yield Scan(keys.glob_escape(head) + "*")
+    yield from mend(table, anew=True, suspects=[key[len(head.encode()) :] for key in found])
 
 
 class _Job:

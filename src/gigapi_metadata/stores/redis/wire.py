@@ -160,9 +160,10 @@ def _pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
 
 def _pack(arguments: Sequence[Any]) -> bytes:
     try:
-        return hiredis.pack_command(tuple(arguments))
+        command: bytes = hiredis.pack_command(tuple(arguments))
     except UnicodeEncodeError:
-        return hiredis.pack_command(tuple(_as_stored(arguments)))
+        command = hiredis.pack_command(tuple(_as_stored(arguments)))
+    return command
 
 
 def _as_stored(arguments: Sequence[Any]) -> list[Any]:
