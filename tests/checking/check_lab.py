@@ -130,6 +130,10 @@ class Lake:
         """The kinds of faults found, sorted, each once."""
         return sorted({finding.kind for finding in self.check(**changes).faults})
 
+    def notes(self, **changes: Any) -> list[str]:
+        """The kinds of notes, likewise."""
+        return sorted({finding.kind for finding in self.check(**changes).notes})
+
     def repair(self, **changes: Any) -> Repaired:
         checked, options = self.check(**changes), self.options(**changes)
         return repair_table(self.index, self.storages, self.footers, checked, options)

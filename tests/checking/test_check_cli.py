@@ -82,6 +82,25 @@ def test_damage_is_shown_and_mended(lake: Lake, cli: Cli) -> None:
     assert len(lake.index.get_all()) == 6
 
 
+def test_what_is_left_over_does_not_fail(lake: Lake, cli: Cli) -> None:
+    """A removed file waits in a merge plan: a monitor stays quiet, people are told."""
+    entries = lake.fill()
+    lake.index.batch([], [entries[0], *entries[3:]])
+    shown = cli("check", "db.t")
+    assert shown.code == 0, shown
+    assert shown.err == ""
+    found, notes = shown.out.split("  notes: ")
+    assert "found" not in found
+    assert "noted 1 dead-plan" in notes
+    assert "noted 1 dead-file-in-plan" in notes
+    assert notes.endswith("  nothing is wrong\n")
+    listed = cli("check", "db.t", "--json")
+    assert (listed.code, listed.json["faults"], listed.json["notes"]) == (0, 0, 2)
+    assert {each["level"] for each in listed.json["findings"]} == {"note"}
+    tidied = cli("check", "db.t", "--repair", "--json", "--backup", str(lake.folder))
+    assert (tidied.code, tidied.json["notes"], len(tidied.json["mended"])) == (0, 0, 2)
+
+
 def test_what_cannot_be_mended_fails(lake: Lake, cli: Cli) -> None:
     for entry in lake.fill():
         lake.file(entry.path).unlink()

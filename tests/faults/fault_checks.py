@@ -10,21 +10,22 @@ from gigapi_metadata import IndexEntry
 from gigapi_metadata.checking import CheckOptions, Footers, check_table
 from gigapi_metadata.storage import Storages
 
-USUAL = ("held", "dead-plan", "dead-file-in-plan")
-"""No fault of anybody's: somebody died with a plan; a file was removed that waits in one."""
+LEFT_OVER = {"held", "dead-plan", "dead-file-in-plan"}
+"""Notes that may be: somebody died with a plan; a file was removed that waits in one."""
 
 
 def check_invariants(index: Any, note: str = "") -> list[IndexEntry]:
-    """`gigapi-metadata check` finds nothing, and no file is doubled, left out of its plan, or to be
-    dropped twice. `index` is a blocking one, which nobody else writes to. The entries."""
+    """`gigapi-metadata check` finds no fault, and no file is doubled, left out of its plan, or to
+    be dropped twice. `index` is a blocking one, which nobody else writes to. The entries."""
     options = CheckOptions(storage=False)
     footers = Footers(1)
     try:
-        found = check_table(index, Storages((), None), footers, options).findings
+        found = check_table(index, Storages((), None), footers, options)
     finally:
         footers.close()
-    wrong = [each for each in found if each.kind not in USUAL]
-    assert not wrong, f"{note}: {wrong}"
+    assert not found.faults, f"{note}: {found.faults}"
+    notes = [each for each in found.notes if each.kind not in LEFT_OVER]
+    assert not notes, f"{note}: {notes}"
     entries: list[IndexEntry] = index.get_all()
     there = [each.path for each in entries]
     living = set(there)

@@ -10,6 +10,7 @@ import pytest
 from fix_golden import entry, golden_cases, layers, load
 
 from gigapi_metadata import JSONDBIndex, JSONIndex
+from gigapi_metadata.index.repairs import TableRepairs
 
 CASES = golden_cases("json_")
 
@@ -54,6 +55,11 @@ def test_reading_writes_nothing(case: str, tmp_path: Path) -> None:
     index.get_all(), index.plans(), index.queues(), index.paths()
     files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert files == set(golden["files"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_gigapi_wrote_is_whole(case: str, tmp_path: Path) -> None:
+    assert TableRepairs(restored(load(case), tmp_path)).store_faults() == []
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,13 +7,15 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair
+from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoreFault
 
 Level = Literal["fault", "note"]
 
 
 class Kind(NamedTuple):
-    """A kind of finding: how grave it is, and what `--repair` does about it ("": nothing)."""
+    """A kind of finding: how grave it is, and what `--repair` does about it ("": nothing).
+
+    A note says what is left over and harms nobody: whoever meets it passes over it."""
 
     level: Level
     remedy: str = ""
@@ -31,14 +33,17 @@ KINDS: dict[str, Kind] = {
     # The catalog against itself
     "wrong-count": Kind("fault", "counted anew"),
     "wrong-index": Kind("fault", "made anew"),
+    "wrong-key": Kind("fault", "removed"),
+    "wrong-totals": Kind("fault", "added up anew"),
     "unreadable-plan": Kind("fault", "put aside"),
-    "dead-plan": Kind("fault", "removed"),
-    "dead-file-in-plan": Kind("fault", "taken out of the plan"),
+    "dead-plan": Kind("note", "removed"),
+    "dead-file-in-plan": Kind("note", "taken out of the plan"),
     "planned-twice": Kind("fault", "left in the first plan only"),
     "drop-of-living-file": Kind("fault", "removed"),
     "endless-lease": Kind("fault", "due now"),
+    "undated-plan": Kind("note", "due now"),
     "no-due-time": Kind("fault", "due now"),
-    "shared-plan-id": Kind("fault", "given an id of its own"),
+    "shared-plan-id": Kind("note", "given an id of its own"),
     "shared-target": Kind("fault", "given a target of its own"),
     "plan-in-unknown-layer": Kind("fault"),
     "held": Kind("note"),
@@ -57,7 +62,8 @@ KINDS: dict[str, Kind] = {
     "unregistered": Kind("note", "with --adopt registered"),
     "quarantined": Kind("note", "deleted when it is old enough"),
 }
-"""Every kind. A "fault" makes a check fail, a "note" does not."""
+"""Every kind. A "fault" makes a check fail, a "note" does not. Of a fault, a finding may say that
+here it is harmless; it is a note then."""
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -94,12 +100,13 @@ class Expire(msgspec.Struct, frozen=True):
     path: str
 
 
-Mend = EntryRepair | PlanRepair | Quarantine | Reread | Recount | Reindex | Expire
+Mend = EntryRepair | PlanRepair | StoreFault | Quarantine | Reread | Recount | Reindex | Expire
 
 
 class Finding(msgspec.Struct, frozen=True):
     """Something that is not as it should be. `path` is the file's, `place` the key, file or table
-    of the catalog it was found in; either may be "". `mend` is what a repair would do."""
+    of the catalog it was found in; either may be "". `mend` is what a repair would do. `harmless`:
+    what would be a fault elsewhere is passed over by everybody here."""
 
     kind: str
     detail: str
@@ -107,11 +114,12 @@ class Finding(msgspec.Struct, frozen=True):
     layer: str = ""
     place: str = ""
     mend: Mend | None = None
+    harmless: bool = False
 
     @property
     def level(self) -> Level:
         """How grave it is."""
-        return KINDS[self.kind].level
+        return "note" if self.harmless else KINDS[self.kind].level
 
     @property
     def remedy(self) -> str:

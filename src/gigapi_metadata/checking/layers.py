@@ -7,12 +7,18 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.checking import files, quarantine
+from gigapi_metadata.checking import files, plans, quarantine
 from gigapi_metadata.checking.files import Known
 from gigapi_metadata.checking.findings import Expire, Finding, Quarantine, Reread
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.options import Checked, CheckOptions
-from gigapi_metadata.errors import CorruptState, FileMissing, StorageError, UnknownLayer
+from gigapi_metadata.errors import (
+    CorruptState,
+    FileMissing,
+    InvalidName,
+    StorageError,
+    UnknownLayer,
+)
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import QueuedPlan
@@ -48,12 +54,14 @@ class LookAtFiles:
         self._known = known
         self._unreadable = unreadable
         self._found = found
+        self._writers: dict[tuple[str, str], str] = {}
 
     def _say(self, *findings: Finding) -> None:
         self._found.findings += findings
 
     def run(self, before: list[StoredPlan], aside: list[str]) -> None:
         """Look at all layers. `before`: the plans, read before the entries were."""
+        self._writers = plans.writers(before)
         layers = {known.entry.layer for known in self._known.values()}
         for layer in [*self._storages.layers, *sorted(layers - set(self._storages.layers))]:
             try:
@@ -87,7 +95,7 @@ class LookAtFiles:
                 continue
             try:
                 found = storage.walk(day) if day else storage.list("")
-            except StorageError as fault:
+            except (StorageError, InvalidName) as fault:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))
                 unseen += len(days[day])
                 continue
@@ -195,7 +203,9 @@ class LookAtFiles:
                 continue
             stored = wanted[file.path]
             self._unreadable.remove(stored)
-            mend = EntryRepair(stored, outcome, keep=True)
+            writer_id = stored.writer_id or self._writers.get((layer, file.path), "")
+            anew = msgspec.structs.replace(outcome, writer_id=writer_id)
+            mend = EntryRepair(stored, anew, keep=True)
             where = (stored.name, layer, stored.place)
             self._say(Finding("unreadable-entry", stored.fault, *where, mend))
 

@@ -66,6 +66,7 @@ class _Look:
         self._unreadable: list[StoredEntry] = []
         self._counts = self._raw.counts() is not None
         self._counted: dict[str, int] = {}
+        self._foreign = False
 
     def run(self) -> Checked:
         plans_before = self._raw.stored_plans()
@@ -74,6 +75,8 @@ class _Look:
         self._found.plans = len(plans_before)
         self._look_at_plans(plans_before)
         self._look_at_counts()
+        for each in self._raw.store_faults():
+            self._say(Finding(each.kind, each.text, place=each.place, mend=each))
         for fault in self._raw.index_faults():
             self._say(Finding("wrong-index", fault, mend=Reindex()))
         aside = self._raw.set_aside()
@@ -110,6 +113,7 @@ class _Look:
         for place in self._raw.places():
             for stored in self._raw.stored(place):
                 self._count(place, stored, self._counted)
+                self._foreign |= stored.foreign
                 self._look_at_entry(stored, strange)
             self._tell(1)
         for layer, number in strange.items():
@@ -233,7 +237,8 @@ class _Look:
         rules, now_s = self._raw.rules, self._raw.now_s()
         unreadable = {each.name for each in self._unreadable}
         max_lease_s = self._options.max_lease_s
-        return plans.plan_findings(stored, layer_of, rules, now_s, max_lease_s, unreadable)
+        foreign = self._foreign or any(each.foreign for each in stored)
+        return plans.plan_findings(stored, layer_of, rules, now_s, max_lease_s, unreadable, foreign)
 
     def _look_again(self, path: str) -> None:
         """Know of one path what the catalog says now."""

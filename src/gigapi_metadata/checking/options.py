@@ -49,3 +49,8 @@ class Checked(msgspec.Struct):
     def faults(self) -> list[Finding]:
         """The findings that make a check fail."""
         return [each for each in self.findings if each.level == "fault"]
+
+    @property
+    def notes(self) -> list[Finding]:
+        """The other findings: left over, and harmless."""
+        return [each for each in self.findings if each.level == "note"]

@@ -2,11 +2,16 @@
 
 A plan that somebody holds is left to its holder: whatever is wrong with it is a note, until the
 lease ends. All that is wrong with one other plan is mended by one repair.
+
+Removing a file leaves the plans that name it as they are, and adding it again plans it again. Our
+workers pass over all of that, so it is left over and no fault. GigAPI's merge a file twice that is
+planned twice, and delete one that waits to be although it is back: where GigAPI works on the
+table, those are faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -27,14 +32,22 @@ def plan_findings(
     now_s: int,
     max_lease_s: int = DEFAULT_MAX_LEASE_S,
     unreadable: Collection[str] = (),
+    foreign: bool = False,
 ) -> list[Finding]:
     """What is wrong with `plans`. `layer_of`: path of each living file -> its layer; of those that
-    are `unreadable` it can't be told."""
-    look = _Look(layer_of, unreadable, rules, now_s, max_lease_s)
+    are `unreadable` it can't be told. `foreign`: GigAPI's workers may take them."""
+    look = _Look(layer_of, unreadable, rules, now_s, max_lease_s, foreign)
     held = [each for each in plans if look.is_held(each)]
     others = [each for each in plans if not look.is_held(each)]
     # What somebody works on comes first: files are left to that plan.
     return [finding for each in (*held, *others) for finding in look.at(each)]
+
+
+def writers(plans: Iterable[StoredPlan]) -> dict[tuple[str, str], str]:
+    """(layer, path) of files that are to be merged or moved -> whose queue they wait in: of a file
+    whose entry was lost, nothing else says who wrote it."""
+    known = [each.plan for each in plans if each.plan is not None and each.plan.kind != "drop"]
+    return {(plan.layer, path): plan.writer_id for plan in known for path in plan.paths}
 
 
 class _Look:
@@ -45,7 +58,9 @@ class _Look:
         rules: Rules,
         now_s: int,
         max_lease_s: int,
+        foreign: bool,
     ) -> None:
+        self._passed_over = () if foreign else ("planned-twice", "drop-of-living-file")
         self._layer_of = layer_of
         self._unreadable = unreadable
         self._now_s = now_s
@@ -93,7 +108,8 @@ class _Look:
         plan = stored.plan
         assert plan is not None
         text = f"{plan.kind} plan {plan.id or '(no id)'}: {detail}"
-        return Finding(kind, text, plan.paths[0], plan.layer, stored.place)
+        harmless = kind in self._passed_over
+        return Finding(kind, text, plan.paths[0], plan.layer, stored.place, harmless=harmless)
 
     def _faults(
         self, stored: StoredPlan, plan: QueuedPlan
@@ -138,7 +154,8 @@ class _Look:
         faults: list[tuple[str, str]] = []
         new = plan
         if stored.due_s is None:
-            faults.append(("no-due-time", "it does not say from when on it is due"))
+            kind = "undated-plan" if stored.undated else "no-due-time"
+            faults.append((kind, "it does not say from when on it is due"))
             new = msgspec.structs.replace(new, due_s=self._now_s)
         elif stored.leased and stored.due_s > self._now_s + self._max_lease_s:
             faults.append(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gigapi_metadata.checking import overlaps, quarantine
+from gigapi_metadata.checking import overlaps, plans, quarantine
 from gigapi_metadata.checking.findings import (
     Expire,
     Finding,
@@ -36,7 +36,7 @@ from gigapi_metadata.lineage import mark
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
 from gigapi_metadata.storage import FileInfo, Storages
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry
+from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoreFault
 
 AT_ONCE = 200
 """Repairs in one request: few, so that others are not held up."""
@@ -78,10 +78,17 @@ class _Repair:
         self._options = options
         self._errors: list[str] = []
         self._done: set[int] = set()
+        self._writers: dict[tuple[str, str], str] = {}
         self._merged: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
 
     def run(self, findings: Sequence[Finding]) -> Repaired:
         mends = list({id(each.mend): each.mend for each in findings if each.mend}.values())
+        if any(mend.adopt for mend in _of(mends, Quarantine)):
+            self._writers = plans.writers(self._raw.stored_plans())  # before dead ones are removed
+        faults = _of(mends, StoreFault)
+        for fault, done in zip(faults, self._raw.mend_faults(faults), strict=True):
+            if done:
+                self._done.add(id(fault))
         self._entries(_of(mends, EntryRepair))
         self._reread(_of(mends, Reread))
         self._plans(_of(mends, PlanRepair))
@@ -198,7 +205,8 @@ class _Repair:
                 "without --adopt it is moved to quarantine"
             )
         if not self._is_named(mend.path):
-            self._index.batch([entry])
+            writer_id = self._writers.get((mend.layer, mend.path), "")
+            self._index.batch([msgspec.structs.replace(entry, writer_id=writer_id)])
             self._done.add(id(mend))
 
     def _merged_beside(self, layer: str, dir: str) -> dict[str, frozenset[str]]:

@@ -200,7 +200,10 @@ def _report(args: argparse.Namespace, work: _Work, checked: Checked) -> None:
         f"{output.count(checked.plans, 'plan')}{files}"
     )
     _write_findings("mended", work.mended)
-    _write_findings("found", checked.findings)
+    _write_findings("found", checked.faults)
+    if checked.notes:
+        output.write("  notes: left over and harmless, they do not fail a check")
+        _write_findings("noted", checked.notes)
     for error in work.errors:
         output.note(f"not mended: {error}")
     if not checked.faults:
@@ -217,10 +220,9 @@ def _write_findings(label: str, findings: list[Finding]) -> None:
     kinds: dict[str, list[Finding]] = {}
     for each in findings:
         kinds.setdefault(each.kind, []).append(each)
-    for kind, group in sorted(kinds.items(), key=lambda item: (item[1][0].level, item[0])):
+    for kind, group in sorted(kinds.items()):
         remedy = next((each.remedy for each in group if each.remedy), "")
-        note = "" if group[0].level == "fault" else " (a note, no fault)"
-        output.write(f"  {label} {len(group):,} {kind}{note}" + (f": {remedy}" if remedy else ""))
+        output.write(f"  {label} {len(group):,} {kind}" + (f": {remedy}" if remedy else ""))
         for each in group[:LISTED]:
             where = f"{each.path} " if each.path and each.path not in each.detail else ""
             layer = f"[{each.layer}] " if each.layer else ""
@@ -237,6 +239,7 @@ def _object(args: argparse.Namespace, work: _Work, checked: Checked) -> dict[str
         "plans": checked.plans,
         "files": checked.files,
         "faults": len(checked.faults),
+        "notes": len(checked.notes),
         "findings": [_finding(each) for each in checked.findings],
         "mended": [_finding(each) for each in work.mended],
         "errors": work.errors,

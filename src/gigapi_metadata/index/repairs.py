@@ -15,6 +15,7 @@ from gigapi_metadata.stores.repairing import (
     Repairable,
     StoredEntry,
     StoredPlan,
+    StoreFault,
 )
 
 
@@ -65,6 +66,14 @@ class TableRepairs:
     def index_faults(self) -> list[str]:
         """See `Repairable.index_faults`."""
         return run(self._store.index_faults(self.ref), self._perform)
+
+    def store_faults(self) -> list[StoreFault]:
+        """See `Repairable.store_faults`."""
+        return run(self._store.store_faults(self.ref), self._perform)
+
+    def mend_faults(self, faults: Sequence[StoreFault]) -> list[bool]:
+        """See `Repairable.mend_faults`."""
+        return run(self._store.mend_faults(self.ref, faults), self._perform)
 
     def mend_entries(self, repairs: Sequence[EntryRepair]) -> list[bool]:
         """See `Repairable.mend_entries`."""

@@ -10,7 +10,7 @@ killed at any point, and have no effect when they are made again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,8 +21,10 @@ from gigapi_metadata.stores.base import Steps, TableRef
 class StoredEntry(msgspec.Struct, frozen=True):
     """An entry as it is stored: in `place` (a key, a file, a table) under `name`.
 
-    `entry` is None and `fault` says why when it can't be read. `name` is "" when the whole of
-    `place` can't. `misplaced` says how the entry disagrees with where it was found.
+    `entry` is None and `fault` says why when it can't be read; `writer_id` is then the one that
+    can still be told, if any. `name` is "" when the whole of `place` can't be read. `misplaced`
+    says how the entry disagrees with where it was found. `foreign`: it is spelled as GigAPI does,
+    so GigAPI works on this table, or has.
     """
 
     place: str
@@ -31,14 +33,17 @@ class StoredEntry(msgspec.Struct, frozen=True):
     entry: IndexEntry | None
     fault: str = ""
     misplaced: str = ""
+    foreign: bool = False
+    writer_id: str = ""
 
 
 class StoredPlan(msgspec.Struct, frozen=True):
     """A plan as it is stored.
 
     `due_s` is the second from which it may be handed out; None when it says none, or none that
-    means anything. `leased`: somebody has it, or had it when its lease ran out. `held_back`: it
-    was given back, to be had again at `due_s`.
+    means anything; `undated` if it says none, which is the same as due. `leased`: somebody has it,
+    or had it when its lease ran out. `held_back`: it was given back, to be had again at `due_s`.
+    `foreign` as in StoredEntry.
     """
 
     place: str
@@ -48,6 +53,8 @@ class StoredPlan(msgspec.Struct, frozen=True):
     due_s: int | None = None
     held_back: bool = False
     fault: str = ""
+    undated: bool = False
+    foreign: bool = False
 
 
 class EntryRepair(msgspec.Struct, frozen=True):
@@ -71,6 +78,15 @@ class PlanRepair(msgspec.Struct, frozen=True):
     living: Sequence[str] = ()
     dead: Sequence[str] = ()
     keep: bool = False
+
+
+class StoreFault(msgspec.Struct, frozen=True):
+    """Something that is wrong with what a store keeps for itself, and that it can make anew from
+    the rest, or do without."""
+
+    kind: Literal["wrong-key", "wrong-totals"]
+    place: str
+    text: str
 
 
 @runtime_checkable
@@ -110,6 +126,10 @@ class Repairable(Protocol):
         a sentence each."""
         ...
 
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """What is wrong with the rest of what the store keeps of a table."""
+        ...
+
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """Make repairs: of each, whether it was made. Atomic. Counts of the dirs are set right, and
         queries by time know of it."""
@@ -117,6 +137,11 @@ class Repairable(Protocol):
 
     def mend_plans(self, table: TableRef, repairs: Sequence[PlanRepair]) -> Steps[list[bool]]:
         """As `mend_entries`. A new version stays where the old one was in its queue, and waits."""
+        ...
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """Mend what is still wrong of `faults`: of each, whether it was. Before all other
+        repairs."""
         ...
 
     def recount(self, table: TableRef, places: Sequence[str]) -> Steps[None]:

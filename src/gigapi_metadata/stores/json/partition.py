@@ -23,7 +23,8 @@ from gigapi_metadata.timerange import INT64_MAX
 
 _NULL = msgspec.Raw(b"null")
 _DROP_IDS = uuid.UUID("0f7c1d1e-4c55-5a53-9d5c-0a3f4f6a7b10")
-_KNOWN = ("type", "parquet_size_bytes", "row_count", "min_time", "max_time", "wal_sequence")
+_TOTALS = ("parquet_size_bytes", "row_count", "min_time", "max_time")
+_KNOWN = ("type", *_TOTALS, "wal_sequence")
 
 _encode = msgspec.json.Encoder().encode
 _document = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -150,6 +151,8 @@ class Partition:
         self._wal_sequence = msgspec.Raw(b"0")
         self._others: dict[str, msgspec.Raw] = {}
         self._times: tuple[int, int] | None = None
+        self.said: dict[str, msgspec.Raw] = {}
+        """The totals as they stand in the document."""
         self._last_drops: dict[tuple[str, str], Drop] | None = None
         self.memo: tuple[Any, Any, Any] | None = None
         """For whoever derives something of the files that is worth keeping."""
@@ -229,15 +232,23 @@ class Partition:
                     self._last_drops[drop.layer, drop.path] = drop
         return self._last_drops
 
-    def encode(self, table: TableRef) -> bytes:
-        """The document, as GigAPI writes it."""
+    def totals(self) -> dict[str, int]:
+        """What the document says of its files together."""
         entries = [file.bare for file in self.files.values()]
-        fields: dict[str, Any] = {
-            "type": table.table,
+        return {
             "parquet_size_bytes": min(sum(entry.size_bytes for entry in entries), INT64_MAX),
             "row_count": min(sum(entry.row_count for entry in entries), INT64_MAX),
             "min_time": min((entry.min_time for entry in entries), default=0),
             "max_time": max((entry.max_time for entry in entries), default=0),
+        }
+
+    def encode(self, table: TableRef) -> bytes:
+        """The document, as GigAPI writes it."""
+        totals = self.totals()
+        self.said = {name: msgspec.Raw(_encode(total)) for name, total in totals.items()}
+        fields: dict[str, Any] = {
+            "type": table.table,
+            **totals,
             "wal_sequence": self._wal_sequence,
             "drop_queue": [
                 *(
@@ -306,6 +317,7 @@ def _decode(content: bytes, table: TableRef, layer: str, dir: str, older: bool) 
             partition._foreign_drops.append(text)
         else:
             partition.add_drop(drop.writer_id, drop.layer, drop.path, drop.time_s)
+    partition.said = {name: fields[name] for name in _TOTALS if name in fields}
     partition._wal_sequence = fields.get("wal_sequence", partition._wal_sequence)
     partition._others = {name: text for name, text in fields.items() if name not in _KNOWN}
     return partition

@@ -23,7 +23,13 @@ from gigapi_metadata.stores.json.partition import Fault, Partition
 from gigapi_metadata.stores.json.places import METADATA, OWN, PLANS, Place, Places
 from gigapi_metadata.stores.json.queues import NO_PLANS, Queued
 from gigapi_metadata.stores.json.session import Session
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
+from gigapi_metadata.stores.repairing import (
+    EntryRepair,
+    PlanRepair,
+    StoredEntry,
+    StoredPlan,
+    StoreFault,
+)
 
 _NO_RULES = Rules((), ())
 _ASIDE = os.path.join(OWN, "aside")
@@ -115,7 +121,37 @@ class JSONRepairs:
         yield from ()
         return []
 
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """See `Repairable.store_faults`: the totals of a folder, which GigAPI's engine reads."""
+
+        def work(session: Session) -> list[StoreFault]:
+            return [
+                StoreFault("wrong-totals", place.data(dir, METADATA), text)
+                for place in session.places.places
+                for dir in sorted(session.dirs(place))
+                for text in _wrong_totals(session, place, dir)
+            ]
+
+        found: list[StoreFault] = yield TableRequest(self._places.table(table), work)
+        return found
+
     # Mending
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """See `Repairable.mend_faults`. One change."""
+
+        def work(session: Session) -> list[bool]:
+            done = []
+            for fault in faults:
+                where = _where(session, fault.place)
+                wrong = any(True for _ in _wrong_totals(session, *where))
+                if wrong:
+                    session.edit(*where)  # written again, its totals are right
+                done.append(wrong)
+            return done
+
+        done: list[bool] = yield TableRequest(self._places.table(table), work, writes=True)
+        return done
 
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_entries`. One change."""
@@ -151,6 +187,35 @@ def _where(session: Session, path: str) -> tuple[Place, str]:
         if path.startswith(head):
             return place, os.path.dirname(path[len(head) :])
     raise StoreError(f"{path} lies in none of the table's layers")
+
+
+def _wrong_totals(session: Session, place: Place, dir: str) -> Iterator[str]:
+    """Which totals of a `metadata.json` are not those of its files, if any: one sentence."""
+    try:
+        here = session.partition(place, dir)
+    except CorruptState:
+        return  # what is wrong is said of its entries
+    right = here.totals()
+    if not here.files:
+        right = {name: right[name] for name in ("parquet_size_bytes", "row_count")}
+    wrong = [
+        f"{name} is {_shown(here.said.get(name))} and should be {right[name]}"
+        for name in right
+        if not _is_number(here.said.get(name), right[name])
+    ]
+    if wrong and (here.files or here.said):
+        yield f"{place.data(dir, METADATA)}: {'; '.join(wrong)}"
+
+
+def _shown(text: msgspec.Raw | None) -> str:
+    return "missing" if text is None else bytes(text)[:40].decode(errors="replace")
+
+
+def _is_number(text: msgspec.Raw | None, right: int) -> bool:
+    try:
+        return text is not None and msgspec.json.decode(text) == right
+    except Fault:
+        return False
 
 
 def _stored(place: str, path: str, file: partition.File) -> StoredEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from redis.exceptions import (
     AskError,
@@ -27,8 +28,9 @@ from gigapi_metadata.errors import (
     StoreError,
     Unavailable,
 )
+from gigapi_metadata.stores.redis import keys
 from gigapi_metadata.stores.redis.durability import Unconfirmed
-from gigapi_metadata.stores.redis.scripts import Call, Request
+from gigapi_metadata.stores.redis.scripts import Call, Command, Pipeline, Plain, Request
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
@@ -74,7 +76,7 @@ class Attempts:
                 f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
             ) from error
         if isinstance(error, ResponseError) and not self._may_pass(error):
-            raise self._refused(error, _mapped(error, self._url)) from error
+            raise self._refused(error, _mapped(error, self._url, self._request)) from error
         if not _never_sent(error):
             self._maybe_done = True
         if "Timeout connecting" in str(error) and not self._failover:
@@ -177,12 +179,43 @@ def _never_sent(error: BaseException) -> bool:
     return isinstance(error, _REFUSED) or any(text in str(error) for text in _REFUSED_TEXT)
 
 
-def _mapped(error: ResponseError, url: str) -> MetadataError:
+_WRONG_TYPE = " holds another type of value than it should"
+"""As lua/lib.lua says it, behind the key."""
+
+
+def _mapped(error: ResponseError, url: str, request: Request) -> MetadataError:
     text = str(error)
     if "CORRUPT " in text:
-        return CorruptState(
-            text[text.index("CORRUPT ") + len("CORRUPT ") :].partition(" script:")[0]
-        )
+        found = text[text.index("CORRUPT ") + len("CORRUPT ") :].partition(" script:")[0]
+        key, wrong_type, _ = found.partition(_WRONG_TYPE)
+        return CorruptState(found + (_remedy([key]) if wrong_type else ""))
     if "WRONGTYPE" in text:
-        return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+        names = _keys_read(request)
+        if not names:
+            return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+        some = "" if len(names) == 1 else "one of "
+        more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+        return CorruptState(
+            f"{url}: {some}{', '.join(names[:_FEW])}{more}{_WRONG_TYPE}{_remedy(names)}"
+        )
     return StoreError(f"{url} refused a request: {text}")
+
+
+_FEW = 3
+
+
+def _keys_read(request: Request) -> list[str]:
+    """The keys of plain commands that read one each."""
+    commands = request.commands if isinstance(request, Pipeline) else []
+    if isinstance(request, Command | Plain):
+        commands = [request.args]
+    keys_read = [args[1] for args in commands if len(args) > 1]
+    return [
+        key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key)
+        for key in keys_read
+    ]
+
+
+def _remedy(names: Iterable[str]) -> str:
+    remedies = sorted({keys.remedy(name) for name in names} - {""})
+    return f": {' or '.join(remedies)} mends it" if remedies else ""

@@ -178,6 +178,41 @@ def set_aside(table: TableRef) -> str:
     return f"{OWN}:set-aside:{_place(table)}"
 
 
+OWN_TYPES = {
+    "cells": "ZCARD",
+    "seen": "HLEN",
+    "indexed": "HLEN",
+    "noted": "HLEN",
+    "full": "HLEN",
+    "ended": "ZCARD",
+    "attempts": "HLEN",
+    "targets": "HLEN",
+    "dropping": "ZCARD",
+    "set-aside": "HLEN",
+    "cell": "STRLEN",
+    "ready": "ZCARD",
+    "looked": "HLEN",
+}
+"""Each kind of key of our own that belongs to a table, and a command that reads its type only."""
+
+_INDEX = ("cells", "cell", "seen", "indexed", "noted", "full")
+
+
+def own(kind: str, table: TableRef) -> str:
+    """The key of a table of a kind in `OWN_TYPES`; of `cell`, `ready` and `looked` the beginning,
+    up to a colon that follows."""
+    return f"{OWN}:{kind}:{_place(table)}"
+
+
+def remedy(key: str) -> str:
+    """The command that mends a key which holds another type of value than it should. "": none."""
+    prefix, _, rest = key.partition(":")
+    if prefix != OWN:
+        return ""
+    command = "reindex" if rest.partition(":")[0] in _INDEX else "check --repair"
+    return f"`gigapi-metadata {command}`"
+
+
 def receipt(table: TableRef, client: str, slot: int) -> str:
     """String: the last write a client made through this slot, and its answer."""
     return f"{OWN}:receipt:{_place(table)}:{client}:{slot}"

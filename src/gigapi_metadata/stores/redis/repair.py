@@ -6,7 +6,8 @@ one moment, also beside a GigAPI process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,12 +21,25 @@ from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.importing import item_of
 from gigapi_metadata.stores.redis.queues import QueueList, plans_in
 from gigapi_metadata.stores.redis.reading import mend
-from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline, Scan
+from gigapi_metadata.stores.redis.scripts import REPAIR, Call, Command, Pipeline, Plain, Scan
 from gigapi_metadata.stores.redis.verifying import verify
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
+from gigapi_metadata.stores.repairing import (
+    EntryRepair,
+    PlanRepair,
+    StoredEntry,
+    StoredPlan,
+    StoreFault,
+)
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
-_LISTS_AT_ONCE = 1000
+_LISTS_AT_ONCE = _KEYS_AT_ONCE = 1000
+_INDEX_KINDS = ("cells", "seen", "indexed", "noted", "full", "cell")
+_NAMED_FURTHER = ("cell", "ready", "looked")
+"""Kinds of which a table has any number of keys."""
+_GO_SLASH = rb"\/"
+"""How GigAPI's cjson spells what is in every path. Our documents and plans don't escape it."""
+
+_WRITER = re.compile(rb'"writer_id":"([^"\\]*)"')
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -65,7 +79,8 @@ class RedisRepairs:
             found = yield from _scan(keys.glob_escape(head) + "*")
             parsed = (QueueList.parse(kind, key[len(head) :], key) for key in found)
             lists += sorted(queue for queue in parsed if queue is not None)
-        records = yield Command(("HGETALL", keys.attempts(table)))
+        # Of another type, it is told by `store_faults`.
+        records = yield from _unless_corrupt(Command(("HGETALL", keys.attempts(table))), {})
         plans: list[StoredPlan] = []
         for start in range(0, len(lists), _LISTS_AT_ONCE):
             part = lists[start : start + _LISTS_AT_ONCE]
@@ -81,19 +96,55 @@ class RedisRepairs:
 
     def set_aside(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.set_aside`."""
-        found = yield Command(("HKEYS", keys.set_aside(table)))
+        found = yield from _unless_corrupt(Command(("HKEYS", keys.set_aside(table))), [])
         return sorted(map(_text, found))
 
     def index_faults(self, table: TableRef) -> Steps[list[str]]:
         """See `Repairable.index_faults`. Script calls that look at some 10,000 files each."""
         if self._shared:
             return []  # nobody asks it
+        if (yield from self._wrong_keys(table, _INDEX_KINDS)):
+            return ["keys of another type are part of it"]
         head = keys.files(table, "")
         places = yield from self.places(table)
         days = [place.removeprefix(head) for place in places]
         return (yield from verify(table, days))
 
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """See `Repairable.store_faults`: keys of our own that hold another type of value. Scans the
+        keyspace."""
+        wrong = yield from self._wrong_keys(table, keys.OWN_TYPES)
+        return [
+            StoreFault("wrong-key", key, f"{key} holds another type of value than it should")
+            for key in wrong
+        ]
+
+    def _wrong_keys(self, table: TableRef, kinds: Iterable[str]) -> Steps[dict[str, str]]:
+        """Key -> a command that finds its type wrong."""
+        found: dict[str, str] = {}
+        for kind in kinds:
+            name, command = keys.own(kind, table), keys.OWN_TYPES[kind]
+            names = [name]
+            if kind in _NAMED_FURTHER:
+                names = sorted((yield from _scan(keys.glob_escape(name) + ":*")))
+            for start in range(0, len(names), _KEYS_AT_ONCE):
+                part = names[start : start + _KEYS_AT_ONCE]
+                pipeline = Pipeline([(command, _raw(key)) for key in part])
+                if (yield from _unless_corrupt(pipeline, None)) is None:
+                    for key in part:
+                        if (yield from _unless_corrupt(Plain((command, _raw(key))), None)) is None:
+                            found[key] = command
+        return found
+
     # Mending
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """See `Repairable.mend_faults`: such a key is removed. One script call."""
+        job = _Job(table)
+        for fault in faults:
+            kind = fault.place.split(":", 2)[1]
+            job.wrong.append({"key": job.key(fault.place), "command": keys.OWN_TYPES[kind]})
+        return (yield from job.call())
 
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_entries`. One script call."""
@@ -132,7 +183,7 @@ class RedisRepairs:
                     item["idle"] = job.key(keys.idle(old.place.removesuffix(":processing")))
             if plan is not None and plan.kind == "merge":
                 of = (plan.iteration, plan.layer, plan.writer_id)
-                item |= {"ready": job.key(keys.ready(table, *of)), "dir": plan.dir}
+                item |= {"ready": job.key(keys.ready(table, *of)), "dir": job.raw(_raw(plan.dir))}
             elif plan is not None and plan.kind == "drop":
                 item["day"] = day_of(plan.paths[0])
             job.items.append(item)
@@ -140,15 +191,22 @@ class RedisRepairs:
 
     def recount(self, table: TableRef, places: Sequence[str]) -> Steps[None]:
         """See `Repairable.recount`. One script call a day."""
-        head = keys.files(table, "")
         for place in places:
             job = _Job(table)
-            job.days.append({"files": job.key(place), "day": place.removeprefix(head)})
+            job.days.append({"files": job.key(place)})
             yield from job.call()
 
     def reindex(self, table: TableRef) -> Steps[None]:
         """See `Repairable.reindex`."""
-        yield from mend(table, anew=True)
+        yield from reindex(table)
+
+
+def reindex(table: TableRef) -> Steps[None]:
+    """Make the time index anew, of every day that has files: also of one whose folders GigAPI has
+    lost count of, which nothing else names. Scans the keyspace."""
+    head = keys.files(table, "")
+    found = yield Scan(keys.glob_escape(head) + "*")
+    yield from mend(table, anew=True, suspects=[key[len(head.encode()) :] for key in found])
 
 
 class _Job:
@@ -163,6 +221,7 @@ class _Job:
         self.entries: list[dict[str, Any]] = []
         self.items: list[dict[str, Any]] = []
         self.days: list[dict[str, Any]] = []
+        self.wrong: list[dict[str, Any]] = []
 
     def key(self, name: str) -> int:
         """The number of a key, from 1."""
@@ -182,9 +241,22 @@ class _Job:
         return {"files": self.key(keys.files(self._table, day_of(path))), "path": path}
 
     def call(self) -> Steps[list[bool]]:
-        job = {"entries": self.entries, "items": self.items, "days": self.days}
+        job = {
+            "entries": self.entries,
+            "items": self.items,
+            "days": self.days,
+            "wrong": self.wrong,
+        }
         done = yield Call(REPAIR, self._keys, _pack(job), [b"".join(self._raw)])
         return [bool(each) for each in done]
+
+
+def _unless_corrupt(request: Any, otherwise: Any) -> Steps[Any]:
+    """The answer to `request`, or `otherwise` where a key is of another type."""
+    try:
+        return (yield request)
+    except CorruptState:
+        return otherwise
 
 
 def _scan(pattern: str) -> Steps[set[str]]:
@@ -195,12 +267,19 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="surrogateescape")
 
 
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
 def _stored(table: TableRef, place: str, field: bytes, document: bytes) -> StoredEntry:
     name = _text(field)
     try:
         entry = documents.decode(document, place)
     except CorruptState as fault:
-        return StoredEntry(place, name, document, None, f"field {name!r} of {fault}")
+        writer = _WRITER.search(document)
+        writer_id = writer[1].decode(errors="replace") if writer else ""
+        shown = f"field {name!r} of {fault}"
+        return StoredEntry(place, name, document, None, shown, writer_id=writer_id)
     misplaced = ""
     if entry.path != name:
         misplaced = f"its document names {entry.path!r}"
@@ -208,7 +287,8 @@ def _stored(table: TableRef, place: str, field: bytes, document: bytes) -> Store
         misplaced = f"its document is of {entry.database!r}.{entry.table!r}"
     elif place != keys.files(table, day_of(name)):
         misplaced = f"it stands in {place}"
-    return StoredEntry(place, name, document, entry, misplaced=misplaced)
+    foreign = _GO_SLASH in document and b'"path":"%b"' % field not in document
+    return StoredEntry(place, name, document, entry, misplaced=misplaced, foreign=foreign)
 
 
 def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> StoredPlan:
@@ -217,11 +297,20 @@ def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> S
         due_s = _due_s(fields.get("time_s"))
         text = raw if due_s is not None else msgspec.json.encode({**fields, "time_s": 0})
         (plan,) = plans_in(queue, [text], records)
-    except (CorruptState, msgspec.DecodeError, RecursionError) as fault:
+    except (CorruptState, *documents.FAULTS) as fault:
         shown = str(fault) if isinstance(fault, CorruptState) else f"{queue.key}: {fault}"
         return StoredPlan(queue.key, raw, None, queue.leased, fault=shown)
     held_back = queue.leased and plan.state == "waiting" and due_s is not None
-    return StoredPlan(queue.key, raw, plan, queue.leased and not held_back, due_s, held_back)
+    return StoredPlan(
+        queue.key,
+        raw,
+        plan,
+        queue.leased and not held_back,
+        due_s,
+        held_back,
+        undated="time_s" not in fields,
+        foreign=queue.kind != "drop" and _GO_SLASH in raw,  # commit.lua's drops are cjson's, too
+    )
 
 
 def _due_s(value: Any) -> int | None:

@@ -17,7 +17,7 @@ from gigapi_metadata.stores.base import Columns, PlacedT, QueueRef, Selection, S
 from gigapi_metadata.stores.redis import documents, keys
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
 from gigapi_metadata.stores.redis.queues import QueueList, plans_in
-from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
+from gigapi_metadata.stores.redis.reading import Decode, decode_field, in_order, select, stream
 from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import Command, Pipeline, Plain, Scan
 from gigapi_metadata.stores.redis.session import Session
@@ -148,10 +148,13 @@ class RedisStore(RedisWrites, RedisRepairs):
 
     def folders(self, table: TableRef) -> Steps[list[str]]:
         """See `Store.folders`. One HGETALL."""
-        counts = yield Command(("HGETALL", keys.folders(table)))
+        key = keys.folders(table)
+        counts = yield Command(("HGETALL", key))
         # GigAPI can leave a count at zero or below.
         return sorted(
-            dir.decode() for dir, count in counts.items() if not count.startswith((b"-", b"0"))
+            decode_field(dir, key)
+            for dir, count in counts.items()
+            if not count.startswith((b"-", b"0"))
         )
 
     def _scan(self, pattern: str) -> Steps[set[str]]:

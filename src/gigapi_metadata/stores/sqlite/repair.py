@@ -16,7 +16,13 @@ from gigapi_metadata.model import QueuedPlan
 from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.planning import MAX_TIME_S
 from gigapi_metadata.stores.base import Steps, TableRef
-from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
+from gigapi_metadata.stores.repairing import (
+    EntryRepair,
+    PlanRepair,
+    StoredEntry,
+    StoredPlan,
+    StoreFault,
+)
 from gigapi_metadata.stores.sqlite import reading, rows
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
 
@@ -115,6 +121,16 @@ class SQLiteRepairs:
 
     # Mending
 
+    def store_faults(self, table: TableRef) -> Steps[list[StoreFault]]:
+        """See `Repairable.store_faults`: SQLite sees to the types of what it keeps."""
+        yield from ()
+        return []
+
+    def mend_faults(self, table: TableRef, faults: Sequence[StoreFault]) -> Steps[list[bool]]:
+        """See `Repairable.mend_faults`: nothing to do."""
+        yield from ()
+        return [False for _ in faults]
+
     def mend_entries(self, table: TableRef, repairs: Sequence[EntryRepair]) -> Steps[list[bool]]:
         """See `Repairable.mend_entries`. One transaction."""
 
@@ -161,13 +177,15 @@ def _stored(table: TableRef, place: str, row: tuple[Any, ...]) -> StoredEntry:
     name, raw = rows.join_path(str(found["dir"]), str(found["name"])), _raw_of(row)
     wrong = [column for column in _INTEGERS if type(found[column]) is not int]
     wrong += [column for column in _TEXTS if type(found[column]) is not str]
+    writer_id = found["writer_id"] if type(found["writer_id"]) is str else ""
     if wrong:
         fault = f"{_FILES}: row {name!r}: {wrong[0]} is {found[wrong[0]]!r}"
-        return StoredEntry(place, name, raw, None, fault)
+        return StoredEntry(place, name, raw, None, fault, writer_id=writer_id)
     try:
         entry = rows.entry_of(table, (*row[2:], *row[:2]))
     except CorruptState as fault:
-        return StoredEntry(place, name, raw, None, f"{_FILES}: row {name!r}: {fault}")
+        shown = f"{_FILES}: row {name!r}: {fault}"
+        return StoredEntry(place, name, raw, None, shown, writer_id=writer_id)
     misplaced = ""
     if rows.split_path(name) != row[:2]:
         misplaced = f"its dir is {found['dir']!r} and its name {found['name']!r}"

@@ -46,7 +46,7 @@ end
 
 local ends, ending = job.ends, nil
 if ends then
-  redis.call('ZCARD', KEYS[8])
+  read('ZCARD', KEYS[8])
   local _, item = find_leased(KEYS[ends.list], ends.id, ends.lease_s)
   if not item then
     for _, mark in ipairs(ends.done) do
@@ -193,13 +193,14 @@ for number, group in ipairs(job.groups) do
   group.entries = cmsgpack.unpack(ARGV[2 + number])
   sort_out(group)
   -- Its own queue is looked at as soon as a place has files: what others drop there is noticed.
-  group.noted = redis.call('HEXISTS', KEYS[6], group.place) == 1
-  index:look(group.dir)
+  group.noted = read('HEXISTS', KEYS[6], group.place) == 1
+  index:look(group.dir, group.again)
   -- GigAPI can leave a count below zero; what is counted from there would stay wrong.
   group.below = math.min(count_of(group.dir), 0)
   if group.sizes then
     group.due_s = math.min(now + group.timeout_s, MAX_TIME_S)
     group.items, group.last = merge_items(group)
+    read('ZSCORE', KEYS[group.ready], group.dir)
   elseif group.items then
     redis.call('LLEN', KEYS[group.queue])
     for at = 1, group.planned and #group.planned or #group.items do
@@ -240,7 +241,7 @@ for _, removal in ipairs(job.removals) do
   end
   removal.paths = paths
   count_of(removal.dir)
-  index:look(removal.dir)
+  index:look(removal.dir, true)
 end
 table.sort(drops, by_position)
 -- Whether a drop queue ends with what we put there: else a foreign removal is still to be noticed.
@@ -248,14 +249,14 @@ local accounted = {}
 for _, drop in ipairs(drops) do
   if accounted[drop.place] == nil then
     local last = redis.call('LINDEX', drop.key, -1)
-    local noted = redis.call('HGET', KEYS[6], drop.place)
+    local noted = read('HGET', KEYS[6], drop.place)
     accounted[drop.place] = not last or noted == mark_of(last)
   end
 end
 if #drops > 0 or ends then
-  redis.call('HLEN', KEYS[9])
-  redis.call('HLEN', KEYS[10])
-  redis.call('ZCARD', KEYS[11])
+  read('HLEN', KEYS[9])
+  read('HLEN', KEYS[10])
+  read('ZCARD', KEYS[11])
 end
 local folders = grows and redis.call('HLEN', KEYS[2])
 

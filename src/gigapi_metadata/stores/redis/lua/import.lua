@@ -17,8 +17,8 @@ end
 
 -- 1. Read and decide. Whatever can fail fails here: Redis does not roll back.
 
-redis.call('HLEN', KEYS[2])
-redis.call('ZCARD', KEYS[3])
+read('HLEN', KEYS[2])
+read('ZCARD', KEYS[3])
 local function note_ids(known, key)
   for _, item in ipairs(redis.call('LRANGE', key, 0, -1)) do
     known[text_of(decode_item(item, key).id)] = true
@@ -36,7 +36,7 @@ for _, group in ipairs(job.groups) do
   end
   group.new = new
   if group.ready then
-    redis.call('ZSCORE', KEYS[group.ready], group.dir)
+    read('ZSCORE', KEYS[group.ready], group.dir)
   end
 end
 

@@ -110,13 +110,30 @@ local function open_index(keys, prefix)
     { keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0, places = 0 }, Index)
 end
 
--- Reads what a change of this dir will write to, so that a key of another type fails before any write.
-function Index:look(dir)
-  local member = '0:' .. dir
+local function check_numbers(key, fields, found)
+  for at, text in ipairs(found) do
+    if text and (not string.match(text, '^%-?%d+$') or #text > 15) then
+      error('CORRUPT ' .. key .. ' counts ' .. fields[at] .. ' as ' .. string.sub(text, 1, 40), 0)
+    end
+  end
+end
+
+-- Reads what a change of this dir will write to, so that a key of another type, or a count that is none,
+-- fails before any write. removes: files will be taken out of its cells.
+function Index:look(dir, removes)
+  local keys, member = self.keys, '0:' .. dir
   self.open[dir] = {
-    bounds = redis.call('GETRANGE', self.prefix .. member, 0, BOUNDS_BYTES - 1),
-    listed = redis.call('ZSCORE', self.keys.cells, member),
+    bounds = read('GETRANGE', self.prefix .. member, 0, BOUNDS_BYTES - 1),
+    listed = read('ZSCORE', keys.cells, member),
   }
+  local full = read('HGET', keys.full, dir)
+  check_numbers(keys.seen, { dir }, { read('HGET', keys.seen, dir) })
+  check_numbers(keys.full, { dir }, { full })
+  local totals = { day_of(dir), '/cells', '/noted', '/folders' }
+  check_numbers(keys.indexed, totals, read('HMGET', keys.indexed, unpack(totals)))
+  for number = 1, removes and tonumber(full or 0) or 0 do
+    read('STRLEN', self.prefix .. member_of(number, dir))
+  end
 end
 
 function Index:count(dir, number)
@@ -177,8 +194,15 @@ function Index:take_out(number, dir, names)
   local kept, low, high, gone = {}, math.huge, -math.huge, 0
   local at, length = BOUNDS_BYTES + 1, #cell
   while at <= length do
-    local min, max, size = struct.unpack(RECORD, cell, at)
-    local stop = at + RECORD_HEAD + size
+    local min, max, size, stop
+    if at + RECORD_HEAD - 1 <= length then
+      min, max, size = struct.unpack(RECORD, cell, at)
+      stop = at + RECORD_HEAD + size
+    end
+    if not stop or stop - 1 > length then
+      self:count(dir, BROKEN) -- this cell was cut off
+      return 0
+    end
     if names[string.sub(cell, at + RECORD_HEAD, stop - 1)] then
       gone = gone + 1
     else

@@ -25,6 +25,16 @@ if answer then
   return answer
 end
 local now = server_time()
+for at, command in ipairs({ 'HLEN', 'HLEN', 'ZCARD', 'ZCARD' }) do
+  read(command, KEYS[2 + at])
+end
+if job.kind == 'merge' then
+  read('ZCARD', KEYS[7])
+  read('HLEN', KEYS[8])
+elseif job.kind == 'drop' then
+  read('HLEN', KEYS[7])
+  read('HLEN', KEYS[8])
+end
 
 -- The document of a living entry that lies in the plan's job.layer.
 local function living(path)

@@ -8,6 +8,18 @@ local function server_time()
   return tonumber(redis.call('TIME')[1])
 end
 
+-- A command that reads a key, before anything is written: a key of another type fails here, by its name.
+local function read(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'WRONGTYPE', 1, true) then
+      error('CORRUPT ' .. key .. ' holds another type of value than it should', 0)
+    end
+    error(reply.err, 0)
+  end
+  return reply
+end
+
 -- The Unix second from which an item may be taken. One without it is due (FORMAT, "Redis keys"), and so
 -- is one with something that is no number. What no second can be is not passed on: cjson and ZADD refuse it.
 local function due_of(item)
@@ -81,7 +93,7 @@ local MAX_SIZE = 2 ^ 63 - 1024
 -- leases ran to which were given up before. A lease is told from others by that second, so none of
 -- these may be given out again.
 local function record_of(key, id)
-  local kept = redis.call('HGET', key, id)
+  local kept = read('HGET', key, id)
   return kept and cjson.decode(kept) or { used = {}, held_until_s = 0, attempts = 0, error = '' }
 end
 

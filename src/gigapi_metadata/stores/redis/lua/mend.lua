@@ -11,15 +11,19 @@
 
 local job = cmsgpack.unpack(ARGV[1])
 local tried = redis.pcall('HDEL', KEYS[4], '')
-if type(tried) == 'table' and tried.err then
+if type(tried) == 'table' and tried.err and not (job.anew and string.find(tried.err, 'WRONGTYPE', 1, true)) then
   return tried.err
 end
 
 -- Without what was noted, any day may have changed.
-local known = redis.call('HMGET', KEYS[4], '/cells', '/noted')
-if job.anew or redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
-    or redis.call('HLEN', KEYS[5]) ~= tonumber(known[2] or 0) then
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+local function is_lost()
+  local known = read('HMGET', KEYS[4], '/cells', '/noted')
+  return read('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0) or read('HLEN', KEYS[5]) ~= tonumber(known[2] or 0)
+end
+if job.anew or is_lost() then
+  -- Whatever they hold: it may be nothing of ours.
+  local members = redis.pcall('ZRANGE', KEYS[2], 0, -1)
+  for _, member in ipairs(members) do
     redis.call('DEL', job.cell_prefix .. member)
   end
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
@@ -63,7 +67,7 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   local day = day_named(day_of(dir))
   day.dirs[dir] = true
   day.cells[#day.cells + 1] = member
-  if redis.call('STRLEN', job.cell_prefix .. member) <= BOUNDS_BYTES then
+  if read('STRLEN', job.cell_prefix .. member) <= BOUNDS_BYTES then
     dirty[day_of(dir)] = true -- it was lost
   end
 end

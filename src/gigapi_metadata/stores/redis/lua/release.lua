@@ -25,7 +25,7 @@ if job.error then
 end
 redis.call('LLEN', KEYS[3])
 if job.dir then
-  redis.call('ZSCORE', KEYS[5], job.dir)
+  read('ZSCORE', KEYS[5], job.dir)
 end
 
 local due = now + job.delay_s

@@ -6,16 +6,29 @@
 -- ARGV[1]  MessagePack:
 --   entries  [{files, path, old, keep, to?, to_path?, new?}]: `old` is the document under `path` in KEYS[files];
 --            `new` goes to KEYS[to] under `to_path`, which must be the same place or free
---   path and old are [offset, length] in ARGV[2]: they need not be valid text
+--   path, old and dir are [offset, length] in ARGV[2]: they need not be valid text
 --   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?, day?}]: living, dead: [{files,
 --            path}]; with idle, the new item goes to the head of that list; day: of a drop's file
---   days     [{files, day}]: whose dirs to count, beside those that lose or get a file
+--   days     [{files}]: whose dirs to count, beside those that lose or get a file
+--   wrong    [{key, command}]: keys of our own to remove if they are of another type than `command` reads;
+--            nothing else is done with them
 -- ARGV[2]  what these stand for
--- Returns  [0 or 1 for each of entries and then of items]
+-- Returns  [0 or 1 for each of wrong, or else of entries and then of items]
 
 local job = cmsgpack.unpack(ARGV[1])
-local now = server_time()
 local done, recount, changed = {}, {}, {}
+for _, each in ipairs(job.wrong) do
+  local reply = redis.pcall(each.command, KEYS[each.key])
+  local wrong = type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
+  done[#done + 1] = wrong and redis.call('DEL', KEYS[each.key]) or 0
+end
+if #done > 0 then
+  return done
+end
+for at = 1, 3 do
+  read('HLEN', KEYS[at])
+end
+local now = server_time()
 
 local function text_at(part)
   return string.sub(ARGV[2], part[1] + 1, part[1] + part[2])
@@ -110,7 +123,7 @@ for _, each in ipairs(job.items) do
     end
     if each.ready then
       -- Whoever asks for a plan next looks into this dir and notes what is really due.
-      redis.call('ZADD', KEYS[each.ready], 'LT', now, each.dir)
+      redis.call('ZADD', KEYS[each.ready], 'LT', now, text_at(each.dir))
     end
     if each.day then
       changed[each.day] = true -- the index may have yet to notice the removal by this very item
@@ -120,7 +133,7 @@ for _, each in ipairs(job.items) do
 end
 
 for _, each in ipairs(job.days) do
-  recount[each.files] = each.day
+  recount[each.files] = day_in(each.files)
 end
 if next(recount) then
   local counted = redis.call('HKEYS', KEYS[1])

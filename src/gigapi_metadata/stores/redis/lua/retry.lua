@@ -11,7 +11,7 @@ local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return answer
 end
-local known = redis.call('HEXISTS', KEYS[4], job.id) == 1
+local known = read('HEXISTS', KEYS[4], job.id) == 1
 local record = record_of(KEYS[4], job.id)
 
 local function find(key, wanted)
@@ -31,7 +31,7 @@ if not item then
   return 'NO'
 end
 if job.dir or job.dropped then
-  redis.call('ZCARD', KEYS[5])
+  read('ZCARD', KEYS[5])
 end
 
 local now = server_time()

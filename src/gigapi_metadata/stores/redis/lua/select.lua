@@ -14,10 +14,10 @@
 local job = cmsgpack.unpack(ARGV[1])
 local STALE = { 'STALE' }
 
-local known = redis.call('HMGET', KEYS[4], '/cells', '/folders', '/noted')
-if redis.call('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
-    or redis.call('HLEN', KEYS[1]) ~= tonumber(known[2] or 0)
-    or redis.call('HLEN', KEYS[5]) ~= tonumber(known[3] or 0) then
+local known = read('HMGET', KEYS[4], '/cells', '/folders', '/noted')
+if read('ZCARD', KEYS[2]) ~= tonumber(known[1] or 0)
+    or read('HLEN', KEYS[1]) ~= tonumber(known[2] or 0)
+    or read('HLEN', KEYS[5]) ~= tonumber(known[3] or 0) then
   return STALE
 end
 
@@ -27,7 +27,7 @@ local function day_agrees(day, number)
 end
 
 local all_days = job.full or redis.call('HLEN', KEYS[4]) <= job.days + 3 -- /cells, /folders and /noted
-local all_dirs = job.full or redis.call('HLEN', KEYS[3]) <= job.dirs
+local all_dirs = job.full or read('HLEN', KEYS[3]) <= job.dirs
 if all_days then
   local days = redis.call('HGETALL', KEYS[4])
   for at = 1, #days, 2 do
@@ -159,7 +159,7 @@ local overlapping, days, earliest, bytes = {}, {}, {}, 0
 for _, cell in ipairs(cells) do
   if job.folder == '' or in_folder(cell.dir) then
     local key = job.cell_prefix .. cell.member
-    local bounds = redis.call('GETRANGE', key, 0, BOUNDS_BYTES - 1)
+    local bounds = read('GETRANGE', key, 0, BOUNDS_BYTES - 1)
     if #bounds < BOUNDS_BYTES then
       return STALE
     end
