@@ -19,7 +19,6 @@ from redis.cluster import key_slot
 
 import gigapi_metadata as gm
 from gigapi_metadata.copying import Writer, copy_table
-from gigapi_metadata.doctor import examine
 from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown, StoreError, Unavailable
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
@@ -247,18 +246,6 @@ def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
         pytest.raises(StoreError, match=r"write redis\+cluster://"),
     ):
         catalog.table("db", "t").batch([entry(1)])
-
-
-def test_doctor_looks_at_the_cluster(place: Any) -> None:
-    with gm.connect(place.url) as catalog:
-        found = {(each.check, each.level): each.message for each in examine(catalog, place.url)}
-    assert ("scripts", "ok") in found
-    assert not [each for each in found if each[0] in ("catalog", "access")]
-    if isinstance(place, Cluster):
-        assert "3 of 3 masters have no replica" in found["cluster", "warning"]
-        assert ("mode", "note") in found
-    else:
-        assert ("replicas", "ok") in found
 
 
 # Failover, under load

@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis.encryption import greets_in_time
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
@@ -98,7 +99,7 @@ def blocking(
     """
     if topology.kind == "server":
         pool = redis.BlockingConnectionPool.from_url(url, **settings)
-        return redis.Redis.from_pool(pool)
+        return _in_time(redis.Redis.from_pool(pool))
     options = _options(redis.connection.parse_url(url), settings)  # type: ignore[no-untyped-call]
     if topology.kind == "cluster":
         nodes = [redis.cluster.ClusterNode(*address) for address in topology.hosts]  # type: ignore[no-untyped-call]
@@ -106,7 +107,16 @@ def blocking(
     manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
         topology.hosts, sentinel_kwargs=_sentinel_options(options) | sentinels
     )
-    return manager.master_for(topology.service, **options)  # type: ignore[no-untyped-call]
+    for client in manager.sentinels:
+        _in_time(client)
+    return _in_time(manager.master_for(topology.service, **options))  # type: ignore[no-untyped-call]
+
+
+def _in_time(client: Any) -> Any:
+    pool = client.connection_pool
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        pool.connection_class = greets_in_time(pool.connection_class)
+    return client
 
 
 def awaitable(
