@@ -52,9 +52,10 @@ class Node(msgspec.Struct, frozen=True):
 class ClusterFacts(msgspec.Struct, frozen=True):
     """What was read.
 
-    nodes: by the node that was asked first, none when nobody answered. silent: hosts of the URL
-    that gave no answer, and a clause that says what they did instead. unread: the same of nodes. states: `cluster_state` of each node that answers; moving: the slots of which it says
-    that they are on their way.
+    nodes: as the first host of the URL that answers knows them, none when nobody answers. silent:
+    hosts of the URL that gave no answer, and a clause that says what they did instead. unread: the
+    same of nodes. states: `cluster_state` of each node that answers; moving: the slots of which it
+    says that they are on their way.
     """
 
     nodes: Sequence[Node] = ()
