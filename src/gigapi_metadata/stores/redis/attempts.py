@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from redis.exceptions import (
     AskError,
@@ -12,6 +13,7 @@ from redis.exceptions import (
     ClusterCrossSlotError,
     ClusterDownError,
     MaxConnectionsError,
+    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
@@ -19,6 +21,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.sentinel import MasterNotFoundError
 
 from gigapi_metadata.errors import (
     CorruptState,
@@ -28,6 +31,7 @@ from gigapi_metadata.errors import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis.durability import Unconfirmed
+from gigapi_metadata.stores.redis.encryption import WRONG_CERTIFICATE
 from gigapi_metadata.stores.redis.scripts import Call, Request
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
@@ -63,6 +67,7 @@ class Attempts:
             MetadataError: there is no next attempt.
         """
         self.again = True
+        error = _of_nodes(error)
         if isinstance(error, NoScriptError) and not self.unknown_script:
             self.unknown_script = True
             return 0.0
@@ -77,8 +82,9 @@ class Attempts:
             raise self._refused(error, _mapped(error, self._url)) from error
         if not _never_sent(error):
             self._maybe_done = True
-        if "Timeout connecting" in str(error) and not self._failover:
-            # Nobody is there, or somebody who does not speak (TLS, or no TLS): it would not help.
+        wrong = WRONG_CERTIFICATE in str(error) and not isinstance(error, MasterNotFoundError)
+        if wrong or ("Timeout connecting" in str(error) and not self._failover):
+            # It would not help: somebody who is not whom we want, or nobody, or one who is silent.
             raise self._given_up(error) from error
         try:
             longest = next(self._pauses)
@@ -177,6 +183,36 @@ def _never_sent(error: BaseException) -> bool:
     return isinstance(error, _REFUSED) or any(text in str(error) for text in _REFUSED_TEXT)
 
 
+def explained(error: Exception) -> bool:
+    """Whether an error says why, and not just that nothing was understood."""
+    named = (ResponseError, AuthenticationError, AuthorizationError)
+    return isinstance(_of_nodes(error), named) or WRONG_CERTIFICATE in str(error)
+
+
+def _of_nodes(error: Exception) -> Exception:
+    """What the nodes of a cluster said when it could not be looked at, if waiting changes nothing
+    about that; else the error itself."""
+    cause = error.__cause__ if isinstance(error, RedisClusterException) else None
+    lasting = (AuthenticationError, AuthorizationError, NoPermissionError)
+    return cause if isinstance(cause, lasting) else error
+
+
+_NO_RIGHT = re.compile("no permissions to run the '([^']+)' command|can't run this command")
+"""What a server says, and Redis 6.2 of a command in a script. The command is named in small."""
+
+_NO_KEYS = ("no permissions to access", "can't access")
+
+
+def lacks(text: str) -> str:
+    """What to grant a user by the server's words for a right that it lacks; "" if they are none."""
+    if match := _NO_RIGHT.search(text):
+        right = f"+{match[1].lower()}" if match[1] else "+<command>"
+        return f"grant it (ACL SETUSER <user> {right}); docs/security.md lists what each role needs"
+    if any(words in text for words in _NO_KEYS):
+        return "grant the keys (ACL SETUSER <user> ~<pattern>) that docs/security.md lists"
+    return ""
+
+
 def _mapped(error: ResponseError, url: str) -> MetadataError:
     text = str(error)
     if "CORRUPT " in text:
@@ -185,4 +221,6 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
         )
     if "WRONGTYPE" in text:
         return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+    if remedy := lacks(text):
+        return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
     return StoreError(f"{url} refused a request: {text}")

@@ -22,7 +22,13 @@ from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 from gigapi_metadata.errors import InvalidConfiguration, Unavailable
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
-from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
+from gigapi_metadata.stores.redis.attempts import (
+    FAILURES,
+    Attempts,
+    explained,
+    passes,
+    unconfirmed,
+)
 from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
@@ -99,7 +105,7 @@ class _Connection:
 
     def _puzzled(self, error: Exception) -> bool:
         """Whether to ask why nothing was understood: once, unless a server has ever answered."""
-        if self._understood or isinstance(error, ResponseError) or "CERTIFICATE" in str(error):
+        if self._understood or explained(error):
             return False
         self._understood = True
         return True

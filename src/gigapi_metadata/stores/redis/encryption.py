@@ -15,48 +15,52 @@ from typing import Any
 PROBE_S = 1.0
 """How long a host is given to answer."""
 
+WRONG_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
+"""What the error of a certificate says that is not accepted."""
+
 _TLS_ERROR = "ALERT"
 """In the reason of an SSLError: the server speaks TLS, and wants something else of us."""
 
 
 def mismatch(hosts: Iterable[tuple[str, int]], *, tls: bool) -> str:
-    """What is wrong with the first of `hosts` that speaks otherwise; "" if none does. Asks each
-    for up to some PROBE_S seconds, without any login."""
+    """What is wrong with the first of `hosts` that lets us connect, if it speaks otherwise; "" if
+    not. Takes some PROBE_S seconds for each host until then. No login is sent."""
     for host, port in hosts:
-        if tls and speaks_plainly(host, port):
-            return (
-                f"{host}:{port} does not speak TLS: write redis:// for rediss:// (valkey:// for "
-                "valkeys://), or name its TLS port"
-            )
-        if not tls and speaks_tls(host, port):
-            return (
-                f"{host}:{port} speaks TLS: write rediss:// for redis:// (valkeys:// for "
-                "valkey://), with ?ssl_ca_certs=FILE for an authority of your own"
-            )
+        try:
+            with socket.create_connection((host, port), PROBE_S) as probe:
+                if tls and speaks_plainly(probe):
+                    return (
+                        f"{host}:{port} does not speak TLS: write redis:// for rediss:// "
+                        "(valkey:// for valkeys://), or name its TLS port"
+                    )
+                if not tls and speaks_tls(probe):
+                    return (
+                        f"{host}:{port} speaks TLS: write rediss:// for redis:// (valkeys:// for "
+                        "valkey://), with ?ssl_ca_certs=FILE for an authority of your own"
+                    )
+                return ""
+        except OSError:
+            continue
     return ""
 
 
-def speaks_plainly(host: str, port: int) -> bool:
+def speaks_plainly(probe: socket.socket) -> bool:
     """Whether the server answers a PING as Redis does, be it with an error."""
     try:
-        with socket.create_connection((host, port), PROBE_S) as probe:
-            probe.sendall(b"PING\r\n")
-            return probe.recv(1) in (b"+", b"-")
+        probe.sendall(b"PING\r\n")
+        return probe.recv(1) in (b"+", b"-")
     except OSError:
         return False
 
 
-def speaks_tls(host: str, port: int) -> bool:
+def speaks_tls(probe: socket.socket) -> bool:
     """Whether the server answers a TLS greeting. Its certificate is not looked at: nothing is sent
     to it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((host, port), PROBE_S) as probe,
-            context.wrap_socket(probe),
-        ):
+        with context.wrap_socket(probe):
             return True
     except ssl.SSLError as error:
         return _TLS_ERROR in (error.reason or "")

@@ -16,15 +16,14 @@ from urllib.parse import unquote, urlsplit
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
-import redis.asyncio.sentinel
 import redis.cluster
-import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis.encryption import greets_in_time
+from gigapi_metadata.stores.redis.sentinels import AsyncSentinels, Sentinels
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
@@ -104,7 +103,7 @@ def blocking(
     if topology.kind == "cluster":
         nodes = [redis.cluster.ClusterNode(*address) for address in topology.hosts]  # type: ignore[no-untyped-call]
         return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
-    manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = Sentinels(  # type: ignore[no-untyped-call]
         topology.hosts, sentinel_kwargs=_sentinel_options(options) | sentinels
     )
     for client in manager.sentinels:
@@ -135,7 +134,7 @@ def awaitable(
         plain = cluster.connection_kwargs.get("connection_class", redis.asyncio.Connection)
         cluster.connection_kwargs["connection_class"] = keeps_cancellations(plain)
         return cluster
-    manager = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = AsyncSentinels(  # type: ignore[no-untyped-call]
         topology.hosts,
         sentinel_kwargs={**_sentinel_options(options), "retry": settings["retry"], **sentinels},
     )
@@ -169,6 +168,7 @@ def _sentinel_options(options: dict[str, Any]) -> dict[str, Any]:
     patience = options["socket_connect_timeout"]
     kept = {name: value for name, value in options.items() if name.startswith("ssl")}
     return kept | {
+        "protocol": 2,
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
         "retry": Retry(NoBackoff(), 0),
