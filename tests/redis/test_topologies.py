@@ -248,6 +248,12 @@ def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
         catalog.table("db", "t").batch([entry(1)])
 
 
+def test_a_server_is_no_cluster(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.first.url().replace("redis://", "redis+cluster://").removesuffix("/0")
+    with gm.connect(url) as catalog, pytest.raises(StoreError, match="this is no cluster"):
+        catalog.table("db", "t").batch([entry(1)])
+
+
 # Failover, under load
 
 
