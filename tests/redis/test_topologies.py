@@ -19,7 +19,6 @@ from redis.cluster import key_slot
 
 import gigapi_metadata as gm
 from gigapi_metadata.copying import Writer, copy_table
-from gigapi_metadata.doctor import examine
 from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown, StoreError, Unavailable
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
@@ -249,16 +248,26 @@ def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
         catalog.table("db", "t").batch([entry(1)])
 
 
-def test_doctor_looks_at_the_cluster(place: Any) -> None:
-    with gm.connect(place.url) as catalog:
-        found = {(each.check, each.level): each.message for each in examine(catalog, place.url)}
-    assert ("scripts", "ok") in found
-    assert not [each for each in found if each[0] in ("catalog", "access")]
-    if isinstance(place, Cluster):
-        assert "3 of 3 masters have no replica" in found["cluster", "warning"]
-        assert ("mode", "note") in found
-    else:
-        assert ("replicas", "ok") in found
+async def test_a_sentinel_that_is_down_is_asked_last(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.url.replace("://", "://127.0.0.1:1,")
+
+    def order(catalog: Any) -> list[int]:
+        manager = catalog.connection.client.connection_pool.sentinel_manager
+        return [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
+
+    with gm.connect(url) as catalog:
+        assert order(catalog)[0] == 1
+        catalog.databases()
+        assert order(catalog)[:2] == [redis_sentinels.watchers[0].port, 1]
+    async with gm.connect_async(url) as catalog_:
+        await catalog_.databases()
+        assert order(catalog_)[:2] == [redis_sentinels.watchers[0].port, 1]
+
+
+def test_a_server_is_no_cluster(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.first.url().replace("redis://", "redis+cluster://").removesuffix("/0")
+    with gm.connect(url) as catalog, pytest.raises(StoreError, match="this is no cluster"):
+        catalog.table("db", "t").batch([entry(1)])
 
 
 # Failover, under load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 
 from redis.exceptions import (
@@ -13,6 +14,7 @@ from redis.exceptions import (
     ClusterCrossSlotError,
     ClusterDownError,
     MaxConnectionsError,
+    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
@@ -20,6 +22,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.sentinel import MasterNotFoundError
 
 from gigapi_metadata.errors import (
     CorruptState,
@@ -30,6 +33,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis import keys
 from gigapi_metadata.stores.redis.durability import Unconfirmed
+from gigapi_metadata.stores.redis.encryption import WRONG_CERTIFICATE
 from gigapi_metadata.stores.redis.scripts import Call, Command, Pipeline, Plain, Request
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
@@ -65,6 +69,7 @@ class Attempts:
             MetadataError: there is no next attempt.
         """
         self.again = True
+        error = _of_nodes(error)
         if isinstance(error, NoScriptError) and not self.unknown_script:
             self.unknown_script = True
             return 0.0
@@ -79,8 +84,9 @@ class Attempts:
             raise self._refused(error, _mapped(error, self._url, self._request)) from error
         if not _never_sent(error):
             self._maybe_done = True
-        if "Timeout connecting" in str(error) and not self._failover:
-            # Nobody is there, or somebody who does not speak (TLS, or no TLS): it would not help.
+        wrong = WRONG_CERTIFICATE in str(error) and not isinstance(error, MasterNotFoundError)
+        if wrong or ("Timeout connecting" in str(error) and not self._failover):
+            # It would not help: somebody who is not whom we want, or nobody, or one who is silent.
             raise self._given_up(error) from error
         try:
             longest = next(self._pauses)
@@ -179,6 +185,43 @@ def _never_sent(error: BaseException) -> bool:
     return isinstance(error, _REFUSED) or any(text in str(error) for text in _REFUSED_TEXT)
 
 
+def explained(error: Exception) -> bool:
+    """Whether an error says why, and not just that nothing was understood."""
+    named = (ResponseError, AuthenticationError, AuthorizationError)
+    return isinstance(_of_nodes(error), named) or WRONG_CERTIFICATE in str(error)
+
+
+def _of_nodes(error: Exception) -> Exception:
+    """What the nodes of a cluster said when it could not be looked at, if waiting changes nothing
+    about that; else the error itself."""
+    cause: BaseException | None = error if isinstance(error, RedisClusterException) else None
+    while cause is not None:
+        cause = cause.__cause__ or cause.__context__
+        lasting = (AuthenticationError, AuthorizationError, NoPermissionError)
+        if isinstance(cause, lasting) or (
+            isinstance(cause, ResponseError) and _NO_CLUSTER in str(cause)
+        ):
+            return cause
+    return error
+
+
+_NO_CLUSTER = "cluster support disabled"
+_NO_RIGHT = re.compile("(?i)no permissions to run the '([^']+)' command|can't run this command")
+"""What a server says, and Redis 6.2 of a command in a script. The command is named in small."""
+
+_NO_KEYS = re.compile("(?i)no permissions to access|can't access")
+
+
+def lacks(text: str) -> str:
+    """What to grant a user by the server's words for a right that it lacks; "" if they are none."""
+    if match := _NO_RIGHT.search(text):
+        right = f"+{match[1].lower()}" if match[1] else "+<command>"
+        return f"grant it (ACL SETUSER <user> {right}); docs/security.md lists what each role needs"
+    if _NO_KEYS.search(text):
+        return "grant the keys (ACL SETUSER <user> ~<pattern>) that docs/security.md lists"
+    return ""
+
+
 _WRONG_TYPE = " holds another type of value than it should"
 """As lua/lib.lua says it, behind the key."""
 
@@ -198,6 +241,12 @@ def _mapped(error: ResponseError, url: str, request: Request) -> MetadataError:
         return CorruptState(
             f"{url}: {some}{', '.join(names[:_FEW])}{more}{_WRONG_TYPE}{_remedy(names)}"
         )
+    if _NO_CLUSTER in text:
+        return StoreError(
+            f"{url}: this is no cluster ({text}): write redis:// for redis+cluster://"
+        )
+    if remedy := lacks(text):
+        return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
     return StoreError(f"{url} refused a request: {text}")
 
 

@@ -19,11 +19,18 @@ import redis
 import redis.asyncio
 from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 
-from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.errors import InvalidConfiguration, Unavailable
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
-from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
-from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.attempts import (
+    FAILURES,
+    Attempts,
+    explained,
+    passes,
+    unconfirmed,
+)
+from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
 from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
@@ -46,24 +53,25 @@ class _Connection:
     """What the sync and the async connection share: the URL, and what a client remembers."""
 
     def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        self._target = parse_url(url)
-        self.shared = self._target.shared
+        self.target = parse_url(url)
+        """What the URL says. It holds the password."""
+        self.shared = self.target.shared
         self.shown_url = hide(url)
         self.session = Session()
-        self.clustered = self._target.topology.kind == "cluster"
-        self._failover = self._target.topology.kind != "server"
-        self.first_url = self._target.url
-        """Of the first host alone, as of an ordinary server. It holds the password."""
+        self.clustered = self.target.topology.kind == "cluster"
+        self._failover = self.target.topology.kind != "server"
         # A RESP3 connection may be told other things between an answer and the next.
-        self.direct = not self.clustered and "protocol=3" not in self._target.url
+        self.direct = not self.clustered and "protocol=3" not in self.target.url
         self._watch = Watch(self.shown_url)
-        self._tried: set[tuple[int, Durability]] = set()
-        asked = self._target.durability if durability is None else durability
+        self._tried: set[_Tried] = set()
+        self._understood = False  # no server has answered yet, nor been asked why
+        asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
         with _as_configuration(self.shown_url):
-            options = topology.node_options(self._target.url, self._target.settings)
+            options = topology.node_options(self.target.url, self.target.settings)
         self._options = options
-        if self.durability != LOCAL and float(options["socket_timeout"]) <= asked_for.WAIT_S:
+        self.socket_timeout_s = float(options["socket_timeout"])
+        if self.durability != LOCAL and self.socket_timeout_s <= asked_for.WAIT_S:
             raise InvalidConfiguration(
                 f"{self.shown_url}: with durability {self.durability} the socket_timeout must be "
                 f"above {asked_for.WAIT_S:g} s, for which a server may wait until a write is safe"
@@ -80,10 +88,9 @@ class _Connection:
             return request
         return msgspec.structs.replace(request, keys=[*request.keys, never(request.keys[0])])
 
-    def _untried(self, request: Request, client: Any) -> tuple[int, Durability] | None:
-        if request.confirm is None or (id(client), request.confirm.durability) in self._tried:
-            return None
-        return (id(client), request.confirm.durability)
+    def _untried(self, request: Request, client: Any) -> Confirm | None:
+        confirm = request.confirm
+        return None if confirm is None or _tried(client, confirm) in self._tried else confirm
 
     def _cannot_confirm(self, durability: Durability, error: ResponseError) -> Exception:
         if "replica instances" in str(error) or "slave instances" in str(error) or passes(error):
@@ -95,9 +102,33 @@ class _Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
+    def _puzzled(self, error: Exception) -> bool:
+        """Whether to ask why nothing was understood: once, unless a server has ever answered."""
+        if self._understood or explained(error):
+            return False
+        self._understood = True
+        return True
+
+    def _check_encryption(self, error: Exception) -> None:
+        """Raises:
+        Unavailable: a server speaks TLS and the URL does not, or the other way round. Nothing was
+            sent to it.
+        """
+        if text := mismatch(self.target.hosts, tls="ssl" in self._options):
+            self._understood = False
+            raise Unavailable(f"{self.shown_url} can't be reached: {text}") from error
+
     def _answered(self, attempts: Attempts) -> None:
+        self._understood = True
         if attempts.doubtful_receipt is not None:
             self.session.receipts.doubt(attempts.doubtful_receipt)
+
+
+_Tried = tuple[int, Durability, bool]
+
+
+def _tried(client: Any, confirm: Confirm) -> _Tried:
+    return (id(client), confirm.durability, confirm.receipt is None)
 
 
 def _key_to_find(request: Request) -> str | None:
@@ -135,7 +166,7 @@ class RedisConnection(_Connection):
         slots when it is made: at first use."""
         with self._making:
             if self._made is None:
-                target = self._target
+                target = self.target
                 with _as_configuration(self.shown_url):
                     self._made = topology.blocking(
                         target.topology, target.url, target.settings, target.sentinels
@@ -151,6 +182,8 @@ class RedisConnection(_Connection):
                 answer = self._exchange(request, attempts)
                 break
             except FAILURES as error:
+                if self._puzzled(error):
+                    self._check_encryption(error)
                 pause = attempts.failed(error)
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
@@ -181,10 +214,11 @@ class RedisConnection(_Connection):
                     client = self._node_of(key)
             if untried := self._untried(request, client):
                 try:
-                    client.execute_command(*untried[1].trial)
+                    for trial in untried.trials:
+                        client.execute_command(*trial)
                 except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
+                    raise self._cannot_confirm(untried.durability, error) from error
+                self._tried.add(_tried(client, untried))
             return exchange(
                 client, request, unknown_script=attempts.unknown_script, direct=self.direct
             )
@@ -239,7 +273,7 @@ class AsyncRedisConnection(_Connection):
 
     def __init__(self, url: str, durability: str | Durability | None = None) -> None:
         super().__init__(url, durability)
-        target = self._target
+        target = self.target
         self._nodes: dict[tuple[str, int], redis.asyncio.Redis] = {}
         self._turns = asyncio.BoundedSemaphore(int(self._options["max_connections"]))
         with _as_configuration(self.shown_url):
@@ -256,6 +290,8 @@ class AsyncRedisConnection(_Connection):
                 answer = await self._exchange(request, attempts)
                 break
             except FAILURES as error:
+                if self._puzzled(error):
+                    await asyncio.to_thread(self._check_encryption, error)
                 pause = attempts.failed(error)
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
@@ -286,10 +322,11 @@ class AsyncRedisConnection(_Connection):
                     client = await self._node_of(key)
             if untried := self._untried(request, client):
                 try:
-                    await client.execute_command(*untried[1].trial)
+                    for trial in untried.trials:
+                        await client.execute_command(*trial)
                 except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
+                    raise self._cannot_confirm(untried.durability, error) from error
+                self._tried.add(_tried(client, untried))
             return await aexchange(
                 client, request, unknown_script=attempts.unknown_script, direct=self.direct
             )

@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
-import redis.asyncio.sentinel
 import redis.cluster
-import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis.encryption import greets_in_time
+from gigapi_metadata.stores.redis.sentinels import AsyncSentinels, Sentinels
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
@@ -98,15 +98,24 @@ def blocking(
     """
     if topology.kind == "server":
         pool = redis.BlockingConnectionPool.from_url(url, **settings)
-        return redis.Redis.from_pool(pool)
+        return _in_time(redis.Redis.from_pool(pool))
     options = _options(redis.connection.parse_url(url), settings)  # type: ignore[no-untyped-call]
     if topology.kind == "cluster":
         nodes = [redis.cluster.ClusterNode(*address) for address in topology.hosts]  # type: ignore[no-untyped-call]
         return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
-    manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = Sentinels(  # type: ignore[no-untyped-call]
         topology.hosts, sentinel_kwargs=_sentinel_options(options) | sentinels
     )
-    return manager.master_for(topology.service, **options)  # type: ignore[no-untyped-call]
+    for client in manager.sentinels:
+        _in_time(client)
+    return _in_time(manager.master_for(topology.service, **options))  # type: ignore[no-untyped-call]
+
+
+def _in_time(client: Any) -> Any:
+    pool = client.connection_pool
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        pool.connection_class = greets_in_time(pool.connection_class)
+    return client
 
 
 def awaitable(
@@ -125,7 +134,7 @@ def awaitable(
         plain = cluster.connection_kwargs.get("connection_class", redis.asyncio.Connection)
         cluster.connection_kwargs["connection_class"] = keeps_cancellations(plain)
         return cluster
-    manager = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = AsyncSentinels(  # type: ignore[no-untyped-call]
         topology.hosts,
         sentinel_kwargs={**_sentinel_options(options), "retry": settings["retry"], **sentinels},
     )
@@ -159,6 +168,7 @@ def _sentinel_options(options: dict[str, Any]) -> dict[str, Any]:
     patience = options["socket_connect_timeout"]
     kept = {name: value for name, value in options.items() if name.startswith("ssl")}
     return kept | {
+        "protocol": 2,
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
         "retry": Retry(NoBackoff(), 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -12,7 +12,7 @@ from redis.retry import Retry
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis import topology
 from gigapi_metadata.stores.redis.durability import Durability
-from gigapi_metadata.stores.redis.topology import Topology
+from gigapi_metadata.stores.redis.topology import Address, Topology
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -67,6 +67,23 @@ class Target(NamedTuple):
     durability: Durability
     topology: Topology
     sentinels: dict[str, Any]
+
+    @property
+    def hosts(self) -> tuple[Address, ...]:
+        """The hosts that the URL names; none for a socket."""
+        if self.topology.hosts or self.url.startswith("unix:"):
+            return self.topology.hosts
+        parts = urlsplit(self.url)
+        return ((unquote(parts.hostname or "localhost"), parts.port or 6379),)
+
+    def node_url(self, host: str, port: int, **options: object) -> str:
+        """The URL of one server of a group, with the login, the database and the options of this
+        one, and further `options`. It holds the password."""
+        parts = urlsplit(self.url)
+        login, at, _ = parts.netloc.rpartition("@")
+        place = f"{login}{at}[{host}]:{port}" if ":" in host else f"{login}{at}{host}:{port}"
+        query = dict(parse_qsl(parts.query, keep_blank_values=True)) | options
+        return parts._replace(netloc=place, query=urlencode(query)).geturl()
 
 
 def parse_url(url: str) -> Target:
