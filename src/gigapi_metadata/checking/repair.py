@@ -86,9 +86,11 @@ class _Repair:
         if any(mend.adopt for mend in _of(mends, Quarantine)):
             self._writers = plans.writers(self._raw.stored_plans())  # before dead ones are removed
         faults = _of(mends, StoreFault)
-        for fault, done in zip(faults, self._raw.mend_faults(faults), strict=True):
-            if done:
-                self._done.add(id(fault))
+        if faults:
+            done = self._raw.mend_faults(faults)
+            self._done |= {
+                id(fault) for fault, is_done in zip(faults, done, strict=True) if is_done
+            }
         self._entries(_of(mends, EntryRepair))
         self._reread(_of(mends, Reread))
         self._plans(_of(mends, PlanRepair))
