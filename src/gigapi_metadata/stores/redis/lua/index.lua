@@ -106,8 +106,9 @@ Index.__index = Index
 
 -- keys: {cells, full, seen, indexed, noted}, prefix: of the cells' keys
 local function open_index(keys, prefix)
-  return setmetatable(
-    { keys = keys, prefix = prefix, open = {}, seen = {}, dirs = {}, days = {}, cells = 0, places = 0 }, Index)
+  local index = { keys = keys, prefix = prefix, open = {}, looked = {}, seen = {}, dirs = {}, days = {} }
+  index.cells, index.places = 0, 0
+  return setmetatable(index, Index)
 end
 
 local function check_numbers(key, fields, found)
@@ -129,8 +130,12 @@ function Index:look(dir, removes)
   local full = read('HGET', keys.full, dir)
   check_numbers(keys.seen, { dir }, { read('HGET', keys.seen, dir) })
   check_numbers(keys.full, { dir }, { full })
-  local totals = { day_of(dir), '/cells', '/noted', '/folders' }
-  check_numbers(keys.indexed, totals, read('HMGET', keys.indexed, unpack(totals)))
+  local day = day_of(dir)
+  if not self.looked[day] then
+    local totals = { day, '/cells', '/noted', '/folders' }
+    check_numbers(keys.indexed, totals, read('HMGET', keys.indexed, unpack(totals)))
+    self.looked[day] = true
+  end
   for number = 1, removes and tonumber(full or 0) or 0 do
     read('STRLEN', self.prefix .. member_of(number, dir))
   end
