@@ -49,8 +49,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 # checkers only, so that loading stays one-way.
 EXCEPTIONS = {
     ("model", "parquet"): "IndexEntry.from_parquet is the name people look for; pyarrow is heavy",
-    ("catalog", "sql"): "catalog.sql is the name people look for; DuckDB is heavy",
-    ("catalog", "sql.awaiting"): "as above",
+    ("catalog.tables", "sql"): "catalog.sql is the name people look for; DuckDB is heavy",
+    ("catalog.tables", "sql.awaiting"): "as above",
     ("index.sync", "sql"): "table.to_arrow is another such name",
     ("index.sync", "sql.frames"): "as above",
     ("index.aio", "sql"): "as above",

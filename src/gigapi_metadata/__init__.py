@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Unavailable,
         UnknownLayer,
     )
-    from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
+    from gigapi_metadata.index.aio import AsyncIndex
     from gigapi_metadata.index.json import (
         AsyncJSONDBIndex,
         AsyncJSONIndex,
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
         SQLiteIndex,
         SQLiteKVStore,
     )
-    from gigapi_metadata.index.sync import Index, KVStore
+    from gigapi_metadata.index.sync import Index
+    from gigapi_metadata.index.values import AsyncKVStore, KVStore
     from gigapi_metadata.model import (
         DropPlan,
         IndexEntry,
@@ -98,7 +99,7 @@ _MODULES = {
         "Unavailable",
         "UnknownLayer",
     ),
-    "index.aio": ("AsyncIndex", "AsyncKVStore"),
+    "index.aio": ("AsyncIndex",),
     "index.json": (
         "AsyncJSONDBIndex",
         "AsyncJSONIndex",
@@ -123,7 +124,8 @@ _MODULES = {
         "SQLiteIndex",
         "SQLiteKVStore",
     ),
-    "index.sync": ("Index", "KVStore"),
+    "index.sync": ("Index",),
+    "index.values": ("AsyncKVStore", "KVStore"),
     "model": (
         "DropPlan",
         "IndexEntry",

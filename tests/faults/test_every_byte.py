@@ -26,7 +26,7 @@ from gigapi_metadata import (
     Unavailable,
 )
 from gigapi_metadata.stores.redis import attempts
-from gigapi_metadata.stores.redis.session import RECEIPT_S
+from gigapi_metadata.stores.redis.session import REPEATABLE_S
 
 ROWS = [[0, 150, 1]]  # each file is a plan of its own
 TIMEOUT_S = 0.03
@@ -124,6 +124,37 @@ def lease(trial: Trial, note: str) -> Callable[[], None]:
     return check
 
 
+def renewal(trial: Trial, note: str) -> Callable[[], None]:
+    """Make a lease longer."""
+    trial.prepare()
+    plan = trial.look.get_merge_plan("", "", 1)
+    assert plan is not None
+    renewed = trial.settle(lambda: trial.index.renew(plan, lease_s=5000))
+    assert renewed.lease_s > plan.lease_s + 3000, note
+
+    def check() -> None:
+        held = [each.due_s for each in trial.look.plans() if each.state == "leased"]
+        assert held == [renewed.lease_s], note
+        trial.look.complete_merge(renewed, entry(path=plan.path_to))
+
+    return check
+
+
+def giving_back(trial: Trial, note: str) -> Callable[[], None]:
+    """Give a plan back with an error."""
+    trial.prepare()
+    plan = trial.look.get_merge_plan("", "", 1)
+    assert plan is not None
+    trial.settle(lambda: trial.index.release(plan, "why"))
+
+    def check() -> None:
+        plans = trial.look.plans()
+        assert [each.state for each in plans] == ["waiting", "waiting"], note
+        assert sorted(each.attempts for each in plans) == [0, 1], note
+
+    return check
+
+
 Verb = Callable[[Trial, str], Callable[[], None]]
 
 
@@ -153,7 +184,7 @@ def trial(
         made.close()
 
 
-VERBS = [batch, completion, lease]
+VERBS = [batch, completion, lease, renewal, giving_back]
 KINDS: list[tuple[Kind, Side]] = [
     ("cut", "request"),
     ("cut", "reply"),
@@ -264,6 +295,6 @@ def test_a_write_of_unknown_outcome_is_forgotten_in_time(trial: Trial) -> None:
     trial.prepare()
     unknown(trial, lambda: trial.index.batch([entry(1)]))
     result = merged(trial, 1)
-    trial.index.connection.session.unsettled.clock = lambda: time.monotonic() + RECEIPT_S / 2
+    trial.index.connection.session.unsettled.clock = lambda: time.monotonic() + REPEATABLE_S
     trial.again(lambda: trial.index.batch([entry(1)]))
     assert paths_of(trial.look.get_all()) == sorted([path_of(1), path_of(8), path_of(9), result])

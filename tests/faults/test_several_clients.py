@@ -30,11 +30,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from gigapi_metadata import IndexEntry, RedisIndex
+from gigapi_metadata import IndexEntry, OutcomeUnknown, RedisIndex
 from gigapi_metadata.stores.redis import attempts
 
 EXAMPLES = 6
 SOAK_EXAMPLES = 150
+REPEATED = ("batch", "renew", "release", "complete_merge", "complete_move", "end_merge", "end_move")
 
 
 class Foreign(GoLike):
@@ -73,9 +74,18 @@ class Place:
             made.append(self.backend._keep(RedisIndex(url, "db", "t", **options)))
         return made
 
-    def call(self, verb: Any, last: bool, *args: Any, **options: Any) -> Any:
-        """Make a call. The answer to the last client's is lost; it asks again by itself."""
+    def call(self, verb: Any, last: bool, draw: random.Random, *args: Any, **options: Any) -> Any:
+        """Make a call. The answer to the last client's is lost; it asks again by itself, or if it
+        gets no answer at all, its caller does."""
         if last and self._line is not None:
+            if verb.__name__ in REPEATED and draw.random() < 0.5:
+                self._line.mute = True
+                try:
+                    return verb(*args, **options)  # needs no answer: nothing to do, or refused
+                except OutcomeUnknown:
+                    pass
+                finally:
+                    self._line.mute = False
             self._line.arm(Fault("cut", "reply", 0))
         return verb(*args, **options)
 
@@ -91,7 +101,7 @@ class Turns:
         number = self._draw.randrange(len(self._clients))
         verb = getattr(self._clients[number], name)
         last = number == len(self._clients) - 1
-        return lambda *args, **options: self._place.call(verb, last, *args, **options)
+        return lambda *args, **options: self._place.call(verb, last, self._draw, *args, **options)
 
 
 class Crowd(alone.Catalog):

@@ -243,7 +243,7 @@ def test_a_slot_whose_write_failed_is_not_used_again(server: RedisServer) -> Non
         with pytest.raises(KeyboardInterrupt):
             index.batch([entry(1)])
         index.connection.perform = perform  # type: ignore[method-assign]
-        index.batch([entry(1)])
+        index.batch([entry(2)])
         with server.client() as client:
             assert not client.exists(receipts[0])
             assert client.keys("gigapi-metadata:receipt:*")

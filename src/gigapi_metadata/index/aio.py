@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from gigapi_metadata.index.arrow import as_table
 from gigapi_metadata.index.base import (
     STREAM_SIZE,
     AsyncConnectionT,
-    AsyncShell,
     Rows,
     TableShell,
     query_options,
     require,
 )
 from gigapi_metadata.index.entries import Entries
-from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
+from gigapi_metadata.index.plans import AsyncPlans
+from gigapi_metadata.index.verbs import TableVerbs
 from gigapi_metadata.model import (
-    DropPlan,
     IndexEntry,
-    MergePlan,
-    MovePlan,
-    Plan,
     QueryOptions,
-    QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store, aparts
+from gigapi_metadata.stores.base import aparts
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,10 +37,9 @@ if TYPE_CHECKING:
     from gigapi_metadata.sql import Relation
 
 T = TypeVar("T")
-PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
 
-class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
+class AsyncIndex(TableShell, AsyncPlans[AsyncConnectionT]):
     """As Index, with awaitable methods. For one event loop."""
 
     def __init__(self, connection: AsyncConnectionT, owned: bool, verbs: TableVerbs) -> None:
@@ -183,133 +177,9 @@ class AsyncIndex(TableShell, AsyncShell[AsyncConnectionT]):
 
         return await rows_of_table(self, Asked(**asked), finish)
 
-    async def get_merge_plan(
-        self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None
-    ) -> MergePlan | None:
-        """See `Index.get_merge_plan`."""
-        queue = QueueRef("merge", layer, writer_id, iteration)
-        return cast("MergePlan | None", await self._run(self._verbs.lease(queue, lease_s)))
-
-    async def get_merge_plans(
-        self,
-        writer_id: str,
-        layer: str,
-        iteration: int,
-        *,
-        limit: int,
-        lease_s: int | None = None,
-    ) -> list[MergePlan]:
-        """See `Index.get_merge_plans`."""
-        queue = QueueRef("merge", layer, writer_id, iteration)
-        return cast(
-            "list[MergePlan]", await self._run(self._verbs.lease_several(queue, lease_s, limit))
-        )
-
-    async def end_merge(self, plan: MergePlan) -> None:
-        """See `Index.end_merge`."""
-        await self._run(self._verbs.end(plan, MergePlan))
-
-    async def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> None:
-        """See `Index.complete_merge`."""
-        await self._run(self._verbs.complete_merge(plan, merged_entry))
-
-    async def get_move_plan(
-        self, writer_id: str, layer: str, *, lease_s: int | None = None
-    ) -> MovePlan | None:
-        """See `Index.get_move_plan`."""
-        queue = QueueRef("move", layer, writer_id)
-        return cast("MovePlan | None", await self._run(self._verbs.lease(queue, lease_s)))
-
-    async def end_move(self, plan: MovePlan) -> None:
-        """See `Index.end_move`."""
-        await self._run(self._verbs.end(plan, MovePlan))
-
-    async def complete_move(self, plan: MovePlan, moved_entry: IndexEntry | None) -> None:
-        """See `Index.complete_move`."""
-        await self._run(self._verbs.complete_move(plan, moved_entry))
-
-    async def get_drop_queue(
-        self, writer_id: str, layer: str, *, lease_s: int | None = None
-    ) -> DropPlan | None:
-        """See `Index.get_drop_queue`."""
-        queue = QueueRef("drop", layer, writer_id)
-        return cast("DropPlan | None", await self._run(self._verbs.lease(queue, lease_s)))
-
-    async def rm_from_drop_queue(self, plan: DropPlan) -> None:
-        """See `Index.rm_from_drop_queue`."""
-        await self._run(self._verbs.end(plan, DropPlan))
-
-    async def renew(self, plan: PlanT, *, lease_s: int | None = None) -> PlanT:
-        """See `Index.renew`."""
-        return cast(PlanT, await self._run(self._verbs.renew(plan, lease_s)))
-
-    async def release(self, plan: Plan, error: str | None = None, *, delay_s: int = 0) -> None:
-        """See `Index.release`."""
-        await self._run(self._verbs.release(plan, error, delay_s))
-
-    async def retry(self, plan: QueuedPlan) -> bool:
-        """See `Index.retry`."""
-        return await self._run(self._verbs.retry(plan))
-
-    async def plans(self) -> list[QueuedPlan]:
-        """See `Index.plans`."""
-        return await self._run(self._verbs.plans())
-
     async def import_entries(self, entries: Iterable[IndexEntry]) -> None:
         """See `Index.import_entries`."""
         await self._run(self._verbs.import_entries(entries))
 
-    async def import_plans(self, plans: Iterable[QueuedPlan]) -> int:
-        """See `Index.import_plans`."""
-        return await self._run(self._verbs.import_plans(plans))
-
-    async def queues(self) -> list[QueueRef]:
-        """See `Index.queues`."""
-        return await self._run(self._verbs.queues())
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
-
-
-class AsyncDBIndex(AsyncShell[AsyncConnectionT]):
-    """As DBIndex, awaitable."""
-
-    def __init__(self, connection: AsyncConnectionT, owned: bool, store: Store) -> None:
-        super().__init__(connection, owned)
-        self._verbs = CatalogVerbs(store)
-
-    async def planned(self) -> list[tuple[str, str]]:
-        """See `DBIndex.planned`."""
-        return await self._run(self._verbs.planned())
-
-    async def databases(self) -> list[str]:
-        """See `DBIndex.databases`."""
-        return await self._run(self._verbs.databases())
-
-    async def tables(self, database: str) -> list[str]:
-        """See `DBIndex.tables`."""
-        return await self._run(self._verbs.tables(database))
-
-    async def paths(self, database: str, table: str) -> list[str]:
-        """See `DBIndex.paths`."""
-        return await self._run(self._verbs.paths(database, table))
-
-
-class AsyncKVStore(AsyncShell[AsyncConnectionT]):
-    """As KVStore, awaitable."""
-
-    def __init__(self, connection: AsyncConnectionT, owned: bool, store: Store) -> None:
-        super().__init__(connection, owned)
-        self._verbs = ValueVerbs(store)
-
-    async def get(self, key: str) -> bytes | None:
-        """See `KVStore.get`."""
-        return await self._run(self._verbs.get(key))
-
-    async def put(self, key: str, value: bytes) -> None:
-        """See `KVStore.put`."""
-        await self._run(self._verbs.put(key, value))
-
-    async def delete(self, key: str) -> None:
-        """See `KVStore.delete`."""
-        await self._run(self._verbs.delete(key))

@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Iterable
 
-from gigapi_metadata.index.aio import AsyncDBIndex, AsyncIndex, AsyncKVStore
+from gigapi_metadata.index.aio import AsyncIndex
 from gigapi_metadata.index.base import Family, MergeRows, table_verbs
-from gigapi_metadata.index.sync import DBIndex, Index, KVStore
+from gigapi_metadata.index.databases import AsyncDBIndex, DBIndex
+from gigapi_metadata.index.sync import Index
+from gigapi_metadata.index.values import AsyncKVStore, KVStore
 from gigapi_metadata.index.verbs import TableVerbs
 from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S, Rules

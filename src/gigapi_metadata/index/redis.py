@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gigapi_metadata.index.aio import AsyncDBIndex, AsyncIndex, AsyncKVStore
+from gigapi_metadata.index.aio import AsyncIndex
 from gigapi_metadata.index.base import Family, MergeRows, table_verbs
-from gigapi_metadata.index.sync import DBIndex, Index, KVStore
+from gigapi_metadata.index.databases import AsyncDBIndex, DBIndex
+from gigapi_metadata.index.sync import Index
+from gigapi_metadata.index.values import AsyncKVStore, KVStore
 from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection

@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
 from gigapi_metadata.index.arrow import as_table
 from gigapi_metadata.index.base import (
     STREAM_SIZE,
     ConnectionT,
     Rows,
-    Shell,
     TableShell,
     query_options,
     require,
 )
 from gigapi_metadata.index.entries import Entries, index_html
-from gigapi_metadata.index.verbs import CatalogVerbs, TableVerbs, ValueVerbs
+from gigapi_metadata.index.plans import Plans
+from gigapi_metadata.index.verbs import TableVerbs
 from gigapi_metadata.model import (
-    DropPlan,
     IndexEntry,
-    MergePlan,
-    MovePlan,
-    Plan,
     QueryOptions,
-    QueuedPlan,
 )
-from gigapi_metadata.stores.base import QueueRef, Store, parts
+from gigapi_metadata.stores.base import parts
 from gigapi_metadata.timerange import TimeBound
 
 if TYPE_CHECKING:
@@ -44,14 +39,13 @@ if TYPE_CHECKING:
 
 _starting = Lock()
 
-PlanT = TypeVar("PlanT", MergePlan, MovePlan, DropPlan)
 
-
-class Index(TableShell, Shell[ConnectionT]):
+class Index(TableShell, Plans[ConnectionT]):
     """The catalog of one table: its entries, and the plans to merge, move and drop its files.
 
     Safe to share between threads. Any call may raise StoreError or one of its kinds; a call that
-    raised anything but OutcomeUnknown has changed nothing.
+    raised anything but OutcomeUnknown has changed nothing. Repeating one that raised that is safe
+    for two hours, by this object or others of the same connection.
     """
 
     def __init__(self, connection: ConnectionT, owned: bool, verbs: TableVerbs) -> None:
@@ -259,107 +253,6 @@ class Index(TableShell, Shell[ConnectionT]):
         found: pandas.DataFrame = self.to_duckdb(**asked).df()
         return found
 
-    def get_merge_plan(
-        self, writer_id: str, layer: str, iteration: int, *, lease_s: int | None = None
-    ) -> MergePlan | None:
-        """The first merge that is due, over all folders in order, held for `lease_s` seconds
-        (the index's own lease when None). None when nothing is due.
-
-        The plan names files that are there now. Its holder merges them into `plan.path_to`, a name
-        that is the same in every attempt at this plan, and calls `complete_merge`.
-        """
-        queue = QueueRef("merge", layer, writer_id, iteration)
-        return cast("MergePlan | None", self._run(self._verbs.lease(queue, lease_s)))
-
-    def get_merge_plans(
-        self,
-        writer_id: str,
-        layer: str,
-        iteration: int,
-        *,
-        limit: int,
-        lease_s: int | None = None,
-    ) -> list[MergePlan]:
-        """As `get_merge_plan`, up to `limit` plans; on Redis in one call. Empty when nothing is
-        due."""
-        queue = QueueRef("merge", layer, writer_id, iteration)
-        return cast("list[MergePlan]", self._run(self._verbs.lease_several(queue, lease_s, limit)))
-
-    def end_merge(self, plan: MergePlan) -> None:
-        """End a merge whose result was registered with `batch`. `complete_merge` does both at once.
-
-        Raises:
-            LeaseLost: the plan is not held under this lease. Ending it again has no effect.
-        """
-        self._run(self._verbs.end(plan, MergePlan))
-
-    def complete_merge(self, plan: MergePlan, merged_entry: IndexEntry) -> None:
-        """Register a merge's result: adds it, removes the sources, schedules their deletion, ends
-        the plan. One atomic step; again after success it has no effect.
-
-        Raises:
-            LeaseLost: the plan is not held under this lease: throw the result away.
-            Conflict: a source was removed since: throw the result away and release the plan.
-            InvalidEntry: the entry is not of `plan.path_to`.
-        """
-        self._run(self._verbs.complete_merge(plan, merged_entry))
-
-    def get_move_plan(
-        self, writer_id: str, layer: str, *, lease_s: int | None = None
-    ) -> MovePlan | None:
-        """The first file whose time in `layer` has run out, held as in `get_merge_plan`."""
-        queue = QueueRef("move", layer, writer_id)
-        return cast("MovePlan | None", self._run(self._verbs.lease(queue, lease_s)))
-
-    def end_move(self, plan: MovePlan) -> None:
-        """As `end_merge`, for a move."""
-        self._run(self._verbs.end(plan, MovePlan))
-
-    def complete_move(self, plan: MovePlan, moved_entry: IndexEntry | None) -> None:
-        """As `complete_merge`, for a move. `moved_entry` is None for a file that has expired
-        (`plan.layer_to` is "")."""
-        self._run(self._verbs.complete_move(plan, moved_entry))
-
-    def get_drop_queue(
-        self, writer_id: str, layer: str, *, lease_s: int | None = None
-    ) -> DropPlan | None:
-        """The first file that may be deleted now, held as in `get_merge_plan`. Its grace is over
-        and no entry names it."""
-        queue = QueueRef("drop", layer, writer_id)
-        return cast("DropPlan | None", self._run(self._verbs.lease(queue, lease_s)))
-
-    def rm_from_drop_queue(self, plan: DropPlan) -> None:
-        """As `end_merge`, for a file that has been deleted."""
-        self._run(self._verbs.end(plan, DropPlan))
-
-    def renew(self, plan: PlanT, *, lease_s: int | None = None) -> PlanT:
-        """The same plan under a lease that lasts at least `lease_s` seconds from now. The plan
-        passed in must not be used any more.
-
-        Raises:
-            LeaseLost: the plan is not held under this lease.
-        """
-        return cast(PlanT, self._run(self._verbs.renew(plan, lease_s)))
-
-    def release(self, plan: Plan, error: str | None = None, *, delay_s: int = 0) -> None:
-        """Give the plan back, to be had again `delay_s` seconds from now. With `error`, an attempt
-        is counted and its reason kept, for `plans` to show.
-
-        Raises:
-            LeaseLost: the plan is not held under this lease.
-        """
-        self._run(self._verbs.release(plan, error, delay_s))
-
-    def retry(self, plan: QueuedPlan) -> bool:
-        """Make a plan due now, one of `plans`, that waits or was given back with a delay, and
-        forget its attempts. It goes to the head of its queue. False, and nothing is changed, if
-        somebody holds it or it is gone."""
-        return self._run(self._verbs.retry(plan))
-
-    def plans(self) -> list[QueuedPlan]:
-        """Every plan of the table, waiting or leased. For people: Redis scans its keys for it."""
-        return self._run(self._verbs.plans())
-
     def import_entries(self, entries: Iterable[IndexEntry]) -> None:
         """Add entries as another catalog has them: in whatever layer, and without planning
         anything for them. All of it or nothing; safe to repeat. See `gigapi_metadata.copying`.
@@ -370,72 +263,8 @@ class Index(TableShell, Shell[ConnectionT]):
         """
         self._run(self._verbs.import_entries(entries))
 
-    def import_plans(self, plans: Iterable[QueuedPlan]) -> int:
-        """Queue plans that another catalog's `plans` listed; leased ones as well, to wait until
-        their lease would have ended. Those that are there already, told by their id in their
-        queue, are left alone. All of it or nothing; safe to repeat.
-
-        Returns:
-            How many were new.
-
-        Raises:
-            InvalidEntry: one of them is no plan that could be carried out.
-            UnknownLayer: a JSON catalog was not told the folder of one's layer.
-        """
-        return self._run(self._verbs.import_plans(plans))
-
-    def queues(self) -> list[QueueRef]:
-        """The queues that hold plans: their kind, layer, writer and, for merges, iteration. Redis
-        scans its keys for it."""
-        return self._run(self._verbs.queues())
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.database}.{self.table} on {self.connection!r}>"
 
     def _repr_html_(self) -> str:
         return index_html(self, len(self.paths()))
-
-
-class DBIndex(Shell[ConnectionT]):
-    """Which databases, tables and folders hold files. Read-only."""
-
-    def __init__(self, connection: ConnectionT, owned: bool, store: Store) -> None:
-        super().__init__(connection, owned)
-        self._verbs = CatalogVerbs(store)
-
-    def planned(self) -> list[tuple[str, str]]:
-        """(database, table) of those that may hold plans, also when their last file is gone:
-        where a worker looks. Redis scans its keys for it."""
-        return self._run(self._verbs.planned())
-
-    def databases(self) -> list[str]:
-        """The databases, sorted."""
-        return self._run(self._verbs.databases())
-
-    def tables(self, database: str) -> list[str]:
-        """The tables of `database`, sorted."""
-        return self._run(self._verbs.tables(database))
-
-    def paths(self, database: str, table: str) -> list[str]:
-        """The folders of a table, sorted."""
-        return self._run(self._verbs.paths(database, table))
-
-
-class KVStore(Shell[ConnectionT]):
-    """Raw bytes under keys that the caller names."""
-
-    def __init__(self, connection: ConnectionT, owned: bool, store: Store) -> None:
-        super().__init__(connection, owned)
-        self._verbs = ValueVerbs(store)
-
-    def get(self, key: str) -> bytes | None:
-        """The value under `key`, None when there is none."""
-        return self._run(self._verbs.get(key))
-
-    def put(self, key: str, value: bytes) -> None:
-        """Set `key`. Atomic; safe to repeat."""
-        self._run(self._verbs.put(key, value))
-
-    def delete(self, key: str) -> None:
-        """Remove `key` if it is there. Atomic; safe to repeat."""
-        self._run(self._verbs.delete(key))

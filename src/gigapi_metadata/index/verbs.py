@@ -319,61 +319,6 @@ class TableVerbs:
         return self.rules.lease_s if lease_s is None else check_seconds("lease_s", lease_s, 1)
 
 
-class CatalogVerbs:
-    """What is there: databases, tables, folders."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def planned(self) -> Steps[list[tuple[str, str]]]:
-        """See `DBIndex.planned`."""
-        found = yield from self.store.planned()
-        return [(ref.database, ref.table) for ref in found]
-
-    def databases(self) -> Steps[list[str]]:
-        """See `DBIndex.databases`."""
-        return (yield from self.store.databases())
-
-    def tables(self, database: str) -> Steps[list[str]]:
-        """See `DBIndex.tables`."""
-        return (yield from self.store.tables(check_name("database", database)))
-
-    def paths(self, database: str, table: str) -> Steps[list[str]]:
-        """See `DBIndex.paths`."""
-        ref = self.store.ref(check_name("database", database), check_name("table", table))
-        return (yield from self.store.folders(ref))
-
-
-class ValueVerbs:
-    """Keys and values."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def get(self, key: str) -> Steps[bytes | None]:
-        """See `KVStore.get`."""
-        return (yield from self.store.kv_get(self._key(key)))
-
-    def put(self, key: str, value: bytes) -> Steps[None]:
-        """See `KVStore.put`."""
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise InvalidEntry(f"the value of {key!r} must be bytes, not {type(value).__name__}")
-        yield from self.store.kv_put(self._key(key), bytes(value))
-
-    def delete(self, key: str) -> Steps[None]:
-        """See `KVStore.delete`."""
-        yield from self.store.kv_delete(self._key(key))
-
-    def _key(self, key: str) -> str:
-        if not isinstance(key, str) or not key:
-            raise InvalidName(f"a key must be a string that is not empty, not {key!r}")
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise InvalidName(f"the key {key!r} is not valid Unicode text") from None
-        return key
-
-
 def check_seconds(what: str, seconds: int, low: int) -> int:
     """`seconds` itself if it is a whole number of at least `low`.
 

@@ -53,9 +53,13 @@ RENEW = Script("renew")
 RELEASE = Script("release")
 RETRY = Script("retry")
 IMPORT = Script("import")
+SETTLE = Script("settle")
 REPAIR = Script("repair", shared=_INDEXED, receipt=False)
 VERIFY = Script("verify", shared=(*_INDEXED, "times"), writes=False)
-ALL = (COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, REPAIR, VERIFY)
+ALL = (
+    *(COMMIT, SELECT, MEND, FILTER, LEASE, RENEW, RELEASE, RETRY, IMPORT, SETTLE),
+    *(REPAIR, VERIFY),
+)
 
 
 Argument = str | bytes | int

@@ -1,13 +1,13 @@
 """What a client remembers between its calls: which receipts it uses, which tables it has looked at.
 
-One session belongs to one connection object; its threads share it. Losing it costs nothing.
+One session belongs to one connection object; its threads share it. With it goes the knowledge which
+writes are of unknown outcome.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -15,8 +15,14 @@ from itertools import count
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis.unsettled import Ticket, Unsettled
 
-RECEIPT_S = 300
-"""How long the server keeps the answer to a write: longer than its retries can take."""
+REPEATABLE_S = 2 * 3600
+"""How long after it was first sent a client remembers a write whose outcome is unknown."""
+
+RECEIPT_S = REPEATABLE_S + 600
+"""How long the server keeps the answer to a write: longer, as clocks are not all alike."""
+
+LEASE_RECEIPT_S = 300
+"""The same where plans are asked for and not leased for longer: that answer can be long."""
 
 FULL_CHECK_SHARE = 0.01
 FULL_CHECK_EVERY_S = 0.1
@@ -30,20 +36,21 @@ class Session:
     def __init__(self) -> None:
         self.receipts = Receipts()
         self.full_checks = FullChecks()
-        self.unsettled = Unsettled(RECEIPT_S / 2)
+        self.unsettled = Unsettled(REPEATABLE_S)
 
 
 class Receipts:
     """Tells a client's writes apart, so that one whose answer was lost can be sent again.
 
-    A write takes a slot for as long as it is under way. Slots are used again, so the server keeps
-    no more receipts than the most writes this client ever had in flight, for RECEIPT_S seconds.
+    A write takes a slot for as long as it is under way. Slots are used again, the last one first,
+    so the server keeps no more receipts of a table than the most writes that this client had in
+    flight within RECEIPT_S seconds, and one for each write that had to be sent again.
     """
 
     def __init__(self) -> None:
         self._pid = 0
         self._client = ""
-        self._free: deque[int] = deque()
+        self._free: list[int] = []
         self._numbers = count()
         self._doubtful: set[str] = set()
 
@@ -53,11 +60,11 @@ class Receipts:
         if self._pid != os.getpid():
             # After a fork the child must not share its parent's slots.
             self._client = os.urandom(8).hex()
-            self._free = deque()
+            self._free = []
             self._numbers = count()
             self._pid = os.getpid()
         try:
-            slot = self._free.popleft()
+            slot = self._free.pop()
         except IndexError:
             slot = next(self._numbers)
         return Ticket(self._client, slot, os.urandom(16).hex(), time.monotonic())

@@ -6,57 +6,24 @@ merge or a move, which stay within their day, is seen before or after, never hal
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
-from gigapi_metadata.errors import Conflict, InvalidName, LeaseLost, OutcomeUnknown, StoreError
-from gigapi_metadata.model import IndexEntry, MergePlan, Plan, PlanKind, QueuedPlan
-from gigapi_metadata.names import (
-    check_gigapi_dir,
-    day_of,
-    dir_of,
-)
-from gigapi_metadata.planning import (
-    Rules,
-)
-from gigapi_metadata.stores.base import (
-    Change,
-    Columns,
-    PlacedT,
-    QueueRef,
-    Selection,
-    Steps,
-    TableRef,
-)
+from gigapi_metadata.errors import InvalidName
+from gigapi_metadata.model import IndexEntry, PlanKind, QueuedPlan
+from gigapi_metadata.names import check_gigapi_dir, day_of, dir_of
+from gigapi_metadata.stores.base import Columns, PlacedT, QueueRef, Selection, Steps, TableRef
 from gigapi_metadata.stores.redis import documents, keys
-from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
-from gigapi_metadata.stores.redis.importing import import_job
-from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
+from gigapi_metadata.stores.redis.queues import QueueList, plans_in
 from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
 from gigapi_metadata.stores.redis.repair import RedisRepairs
-from gigapi_metadata.stores.redis.scripts import (
-    COMMIT,
-    IMPORT,
-    LEASE,
-    RELEASE,
-    RENEW,
-    RETRY,
-    Call,
-    Command,
-    Pipeline,
-    Plain,
-    Scan,
-    Script,
-)
-from gigapi_metadata.stores.redis.session import RECEIPT_S, Session
-from gigapi_metadata.stores.redis.unsettled import Ticket
+from gigapi_metadata.stores.redis.scripts import Command, Pipeline, Plain, Scan
+from gigapi_metadata.stores.redis.session import Session
+from gigapi_metadata.stores.redis.writing import RedisWrites
 
 _KINDS: tuple[PlanKind, ...] = ("merge", "move", "drop")
-
-_pack = msgspec.msgpack.Encoder().encode
 
 LONGEST_PATH = 16_383
 """In characters, each of up to 4 bytes: the time index has 16 bits for the length of a name."""
@@ -65,7 +32,7 @@ LISTS_AT_ONCE = 1000
 """How many queues one round trip fetches."""
 
 
-class RedisStore(RedisRepairs):
+class RedisStore(RedisWrites, RedisRepairs):
     """Answers for every table of one Redis database. Holds no connection, only a client's session.
 
     shared: others write to the tables all the time, so the time index is not used.
@@ -97,148 +64,6 @@ class RedisStore(RedisRepairs):
             )
         for dir in {dir_of(path) for path in paths}:
             check_gigapi_dir(dir)
-
-    # Writing
-
-    def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
-        """See `Store.commit`. One script call, whatever the size. After OutcomeUnknown, the same
-        change goes under the same receipt."""
-        call = commit_call(table, change, rules)
-        unsettled = self._session.unsettled
-        earlier = unsettled.take(table, change)
-        ticket = earlier or self._session.receipts.take()
-        try:
-            outcome, *missing = yield from self._write(
-                COMMIT, table, *call, durable=True, ticket=ticket, reusable=earlier is None
-            )
-        except StoreError as fault:
-            if earlier or isinstance(fault, OutcomeUnknown):
-                unsettled.add(table, change, ticket)
-            raise
-        if outcome == b"LOST":
-            raise lease_lost(change.ends)
-        if outcome == b"GONE":
-            raise Conflict(
-                f"{missing[0].decode()!r} is no longer in {table.database}.{table.table}: "
-                "it was removed or changed its layer after the plan was handed out; nothing was "
-                "changed"
-            )
-
-    def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
-        """See `Store.renew`."""
-        job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}
-        held = [keys.processing(queue_of(table, plan)), keys.attempts(table)]
-        reply = yield from self._write(RENEW, table, held, job)
-        if reply == b"LOST":
-            raise lease_lost(plan)
-        return msgspec.structs.replace(plan, lease_s=int(reply))
-
-    def release(self, table: TableRef, plan: Plan, error: str | None, delay_s: int) -> Steps[None]:
-        """See `Store.release`."""
-        queue = queue_of(table, plan)
-        job: dict[str, Any] = {"id": plan.id, "lease_s": plan.lease_s, "delay_s": delay_s}
-        if error is not None:
-            job["error"] = error
-        held = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
-        if isinstance(plan, MergePlan):
-            job["dir"] = dir_of(plan.path_to)
-            held.append(keys.ready(table, plan.iteration, plan.layer, plan.writer_id))
-        reply = yield from self._write(RELEASE, table, held, job)
-        if reply == b"LOST":
-            raise lease_lost(plan)
-
-    def retry(self, table: TableRef, plan: QueuedPlan) -> Steps[bool]:
-        """See `Store.retry`."""
-        job: dict[str, Any] = {"id": plan.id}
-        of = (plan.layer, plan.writer_id)
-        if plan.kind == "merge":
-            queue = keys.merge_queue(table, plan.iteration, plan.dir, *of)
-        elif plan.kind == "move":
-            queue = keys.move_queue(table, *of)
-        else:
-            queue = keys.drop_queue(table, *of)
-        found_in = [keys.processing(queue), keys.idle(queue), keys.attempts(table)]
-        if plan.kind == "merge":
-            job["dir"] = plan.dir
-            found_in.append(keys.ready(table, plan.iteration, *of))
-        elif plan.kind == "drop":
-            job["dropped"] = f"{plan.layer}:{plan.paths[0]}"
-            found_in.append(keys.dropping(table))
-        reply = yield from self._write(RETRY, table, found_in, job)
-        return bool(reply == b"OK")
-
-    def import_plans(self, table: TableRef, plans: Sequence[QueuedPlan]) -> Steps[int]:
-        """See `Store.import_plans`. One script call."""
-        script_keys, job = import_job(table, plans)
-        return int((yield from self._write(IMPORT, table, script_keys, job, durable=True)))
-
-    def lease(
-        self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
-    ) -> Steps[list[Plan]]:
-        """See `Store.lease`. One script call."""
-        tail = ""
-        if queue.kind == "merge":
-            head, tail = keys.merge_queue(
-                table, queue.iteration, "\n", queue.layer, queue.writer_id
-            ).split("\n")
-        elif queue.kind == "move":
-            head = keys.move_queue(table, queue.layer, queue.writer_id)
-        else:
-            head = keys.drop_queue(table, queue.layer, queue.writer_id)
-        found_in = [
-            keys.folders(table),
-            keys.attempts(table),
-            keys.targets(table),
-            keys.dropping(table),
-            keys.ended(table),
-        ]
-        if queue.kind == "merge":
-            of = (queue.iteration, queue.layer, queue.writer_id)
-            found_in += (keys.ready(table, *of), keys.looked(table, *of))
-        elif queue.kind == "drop":
-            found_in += (keys.noted(table), keys.indexed(table))
-        job = {
-            "kind": queue.kind,
-            "layer": queue.layer,
-            "seconds": lease_s,
-            "limit": limit,
-            "head": head,
-            "tail": tail,
-            "files": keys.files(table, ""),
-            "place": f"{queue.layer}:{queue.writer_id}",
-        }
-        reply = b"AGAIN"
-        while reply == b"AGAIN":
-            reply = yield from self._write(LEASE, table, found_in, job)
-        return plans_from(table, queue, reply)
-
-    def _write(
-        self,
-        script: Script,
-        table: TableRef,
-        script_keys: Sequence[str],
-        job: dict[str, Any],
-        arguments: Collection[bytes] = (),
-        *,
-        durable: bool = False,
-        ticket: Ticket | None = None,
-        reusable: bool = True,
-    ) -> Steps[Any]:
-        """Call a script under a receipt: sent twice, it is carried out once. `durable`: it counts
-        only when it is as safe as asked. `reusable`: once it is answered, nothing that was sent
-        under the ticket is still on its way."""
-        receipts = self._session.receipts
-        ticket = ticket or receipts.take()
-        client, slot, token, _ = ticket
-        job["token"], job["receipt_s"] = token, RECEIPT_S
-        receipt = keys.receipt(table, client, slot)
-        confirm = None
-        if durable and self._durability is not None:
-            confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
-        call = Call(script, [receipt, *script_keys], _pack(job), arguments, confirm)
-        answer = yield call
-        receipts.give_back(client, slot, receipt, reusable=reusable)
-        return answer
 
     # Reading
 
@@ -352,12 +177,3 @@ class RedisStore(RedisRepairs):
     def _command(self, *args: str | bytes) -> Command:
         confirm = None if self._durability is None else Confirm(self._durability)
         return Command(args, writes=True, confirm=confirm)
-
-
-def lease_lost(plan: Plan | None) -> LeaseLost:
-    """The error of a plan that is no longer held."""
-    name = "" if plan is None else f" {plan.id}"
-    return LeaseLost(
-        f"plan{name} is no longer held under this lease: it ran out and someone else has the plan, "
-        "or it was given back or ended; nothing was changed"
-    )

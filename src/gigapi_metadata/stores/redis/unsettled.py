@@ -1,22 +1,23 @@
-"""Writes whose outcome is unknown: the same call, made again soon, is the same write.
+"""Writes whose outcome is unknown, remembered file by file and plan by plan.
 
-Were it a write of its own, a file that has been merged in between would come to life again beside
-the result that holds its rows. So it goes under the receipt of the first one: what was carried out
-then is answered now, and not carried out again.
+Were a repeated write one of its own, a file that has been merged in between would come to life
+again beside the result that holds its rows, and a plan that was renewed would seem to be lost. So
+before anything is done to such a file or plan, the server is asked by the write's receipt what
+became of it (settle.lua), and what it did is not done again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
-from gigapi_metadata.stores.base import Change, TableRef
+REMEMBERED = 100_000
+"""Of so many files and plans, at most; but of all that the last write named."""
 
-REMEMBERED = 64
-REMEMBERED_FILES = 100_000
-"""Of so many writes of a client, at most, and no more than name so many files; but of the last."""
+Key: TypeAlias = tuple[Any, ...]
+"""What a write is about: a kind of thing, its table, its name."""
 
 
 class Ticket(NamedTuple):
@@ -29,10 +30,10 @@ class Ticket(NamedTuple):
     at: float
 
 
-class _Write(NamedTuple):
-    table: TableRef
-    change: Change
-    paths: frozenset[str]
+class Write(NamedTuple):
+    """What the last write about a key was to do to it."""
+
+    what: Any
     ticket: Ticket
 
 
@@ -46,39 +47,42 @@ class Unsettled:
     def __init__(self, most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._most_s = most_s
-        self._writes: list[_Write] = []
+        self._writes: dict[Key, Write] = {}
         self._lock = threading.Lock()
 
-    def add(self, table: TableRef, change: Change, ticket: Ticket) -> None:
-        """Nobody knows whether the write of this ticket was carried out."""
-        with self._lock:
-            self._writes.append(_Write(table, change, _paths(change), ticket))
-            files = sum(len(write.paths) for write in self._writes)
-            while len(self._writes) > 1 and (
-                len(self._writes) > REMEMBERED or files > REMEMBERED_FILES
-            ):
-                files -= len(self._writes.pop(0).paths)
+    def __bool__(self) -> bool:
+        return bool(self._writes)
 
-    def take(self, table: TableRef, change: Change) -> Ticket | None:
-        """The ticket that `change` was sent under before. A change of the same files that is
-        another one shows that the caller has gone on: what it would undo is forgotten."""
-        if not self._writes:
-            return None
-        found = None
-        paths = _paths(change)
+    def add(self, things: Mapping[Key, Any], ticket: Ticket) -> None:
+        """Nobody knows whether the write of this ticket did to `things` what they are mapped to."""
+        with self._lock:
+            for key, what in things.items():
+                self._writes.pop(key, None)
+                self._writes[key] = Write(what, ticket)
+            self._drop_old(max(REMEMBERED, len(things)))
+
+    def find(self, keys: Iterable[Key]) -> dict[Key, Write]:
+        """The writes about those of `keys` that are remembered."""
+        with self._lock:
+            self._drop_old(len(self._writes))
+            return {key: self._writes[key] for key in keys if key in self._writes}
+
+    def _drop_old(self, most: int) -> None:
         oldest = self.clock() - self._most_s
+        while self._writes:
+            first = next(iter(self._writes))
+            if len(self._writes) <= most and self._writes[first].ticket.at >= oldest:
+                break
+            del self._writes[first]
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """What has become of these is known, or of no interest any more."""
         with self._lock:
-            left = []
-            for write in self._writes:
-                if write.ticket.at < oldest:
-                    continue
-                if write.table != table or paths.isdisjoint(write.paths):
-                    left.append(write)
-                elif write.change == change:
-                    found = write.ticket
+            for key in keys:
+                self._writes.pop(key, None)
+
+    def forget_write(self, ticket: Ticket) -> None:
+        """The write of this ticket was not made, and never will be."""
+        with self._lock:
+            left = {key: each for key, each in self._writes.items() if each.ticket != ticket}
             self._writes = left
-        return found
-
-
-def _paths(change: Change) -> frozenset[str]:
-    return frozenset(change.remove).union(entry.path for entry in change.add)

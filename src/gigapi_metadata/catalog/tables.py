@@ -1,138 +1,29 @@
-"""One door to every store: `connect` and `connect_async`.
-
-redis://host:6379/0    and rediss://, unix://, valkey://, valkeys://: a server, GigAPI's format;
-                       redis+sentinel://host:port,host:port/service/0: the master behind sentinels;
-                       redis+cluster://host:port,host:port: a cluster
-sqlite:///lake.db      one file: a bare name lies in the working folder, any other path is
-                       absolute; sqlite://./sub/lake.db is relative
-./lake                 a folder of Parquet files: its catalog is ./lake/.gigapi/catalog.db
-json:///data/root      GigAPI's own folders of metadata.json; json://./root is relative, and
-                       json:// alone means the folders of the layers
-lake.db                a path that is a file, or ends in .db or .sqlite: that file
-"""
+"""An open catalog: many tables over one connection, under one configuration."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, Self
 
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.model import Layer, check_layers, merge_configurations
-from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
-from gigapi_metadata.urls import REDIS_SCHEMES
 
 if TYPE_CHECKING:
     import pyarrow
 
-    from gigapi_metadata.index.aio import AsyncIndex, AsyncKVStore
+    from gigapi_metadata.index.aio import AsyncIndex
     from gigapi_metadata.index.base import Family, MergeRows
-    from gigapi_metadata.index.sync import Index, KVStore
+    from gigapi_metadata.index.sync import Index
+    from gigapi_metadata.index.values import AsyncKVStore, KVStore
     from gigapi_metadata.sql import Relation
-
-FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
-"""Where the catalog of a bare folder lies, inside it."""
 
 _SHOWN_TABLES = 50
 """A notebook shows so many tables of a catalog."""
 
-_FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
-
-class Target(NamedTuple):
-    """What a URL means: the module of the store's classes, and what their connection takes."""
-
-    module: str
-    address: str
-
-
-def parse(url: str | os.PathLike[str]) -> Target:
-    """What `url` means. Pure, but that a bare path is looked at.
-
-    Raises:
-        InvalidConfiguration: no store has such a URL.
-    """
-    text = os.fspath(url) if isinstance(url, os.PathLike) else url
-    if not isinstance(text, str):
-        raise InvalidConfiguration(
-            f"the catalog's URL must be a string or a path, not {type(text).__name__}"
-        )
-    if not text:
-        raise InvalidConfiguration("the catalog's URL is empty")
-    scheme, found, rest = text.partition("://")
-    if not found:
-        word, colon, _ = text.partition(":")
-        if colon and word in ("", "sqlite", "json", *REDIS_SCHEMES):
-            raise InvalidConfiguration(
-                f"{text!r} is no path and no URL; write {word or 'sqlite'}://… or ./{text}"
-            )
-        path = Path(text)
-        is_file = os.path.isfile(path) or (
-            path.suffix in _FILE_SUFFIXES and not os.path.isdir(path)
-        )
-        return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
-    if scheme in REDIS_SCHEMES:
-        return Target("redis", text)
-    if scheme == "sqlite":
-        return Target("sqlite", _file_of(text, unquote(rest)))
-    if scheme == "json":
-        return Target("json", _folder_of(text, unquote(rest)))
-    raise InvalidConfiguration(
-        f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
-        "redis+sentinel://, redis+cluster://, sqlite:///, json:/// or the path of a folder"
-    )
-
-
-def data_root(target: Target) -> str | None:
-    """The folder of the data files of a catalog without layers: the one that it lies in, as
-    `scan ROOT` has it. None when it lies in none."""
-    if target.module == "redis" or not target.address:
-        return None
-    address = os.path.abspath(target.address)
-    if target.module == "json":
-        return address
-    if address.endswith(os.sep + FOLDER_CATALOG):
-        return address.removesuffix(os.sep + FOLDER_CATALOG) or os.sep
-    return os.path.dirname(address)
-
-
-def check_url(url: str) -> None:
-    """Refuse what `connect` would refuse. Connects to nothing.
-
-    Raises:
-        InvalidConfiguration: as `connect`.
-    """
-    if parse(url).module == "redis":
-        from gigapi_metadata.stores.redis.url import parse_url
-
-        parse_url(url)
-
-
-def _file_of(url: str, rest: str) -> str:
-    if not rest.strip("/"):
-        raise InvalidConfiguration(f"{url} names no file; write sqlite:///lake.db")
-    if not rest.startswith("/"):
-        if rest.startswith(("./", "../")):
-            return rest
-        raise InvalidConfiguration(
-            f"{url} names a host; write sqlite:///{rest} or sqlite://./{rest}"
-        )
-    path = "/" + rest.lstrip("/")
-    return path[1:] if rest == path and path.count("/") == 1 else path
-
-
-def _folder_of(url: str, rest: str) -> str:
-    if rest and not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
-        raise InvalidConfiguration(f"{url} names a host; write json:///{rest} or json://./{rest}")
-    return rest
-
-
-class _Settings:
+class Settings:
     """What every table of a catalog is opened with."""
 
     def __init__(
@@ -191,7 +82,7 @@ class Catalog:
 
     root: str | None
 
-    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
+    def __init__(self, family: Family, address: str, settings: Settings) -> None:
         self._family = family
         self._settings = settings
         self.connection = family.connection(address)
@@ -278,7 +169,7 @@ class AsyncCatalog:
 
     root: str | None
 
-    def __init__(self, family: Family, address: str, settings: _Settings) -> None:
+    def __init__(self, family: Family, address: str, settings: Settings) -> None:
         self._family = family
         self._settings = settings
         self.root = settings.root
@@ -337,89 +228,6 @@ class AsyncCatalog:
 
     def __repr__(self) -> str:
         return f"<AsyncCatalog on {self.connection!r}>"
-
-
-def connect(
-    url: str | os.PathLike[str] | None = None,
-    layers: Iterable[Layer] | None = None,
-    merge_configurations: MergeRows | None = None,
-    *,
-    lease_s: int = DEFAULT_LEASE_S,
-    drop_grace_s: int = DEFAULT_DROP_GRACE_S,
-    durability: str | None = None,
-) -> Catalog:
-    """The catalog at `url`. Connects when first used; a SQLite file is made by the first write.
-
-    Without a URL, it is what the environment says, and so are the layers and merge configurations
-    that are not passed (see `config.load`). With one, only what is passed counts.
-
-    durability: what a write has survived by the time it is acknowledged (docs/stores.md): "local",
-    "fsynced", or on Redis "replicated:N". Without it, as the URL says (`?durability=fsynced`), or
-    "local"; JSON folders are always "fsynced".
-
-    Raises:
-        InvalidConfiguration: the URL, the layers or the merge configurations can't be used, or
-            there is no URL in the environment either. It names the variable that is wrong.
-    """
-    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = _Settings(tiers, rows, lease_s, drop_grace_s, durability)
-    with _naming(source):
-        module, address = parse(place)
-        settings.root = data_root(Target(module, address))
-        return Catalog(settings.family(module, "BLOCKING"), address, settings)
-
-
-def connect_async(
-    url: str | os.PathLike[str] | None = None,
-    layers: Iterable[Layer] | None = None,
-    merge_configurations: MergeRows | None = None,
-    *,
-    lease_s: int = DEFAULT_LEASE_S,
-    drop_grace_s: int = DEFAULT_DROP_GRACE_S,
-    durability: str | None = None,
-) -> AsyncCatalog:
-    """As `connect`, for asyncio; not a coroutine itself."""
-    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = _Settings(tiers, rows, lease_s, drop_grace_s, durability)
-    with _naming(source):
-        module, address = parse(place)
-        settings.root = data_root(Target(module, address))
-        return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
-
-
-class _InForce(NamedTuple):
-    url: str | os.PathLike[str]
-    layers: Iterable[Layer] | None
-    merge_configurations: MergeRows | None
-    source: str | None
-
-
-def _in_force(
-    url: str | os.PathLike[str] | None, layers: Iterable[Layer] | None, rows: MergeRows | None
-) -> _InForce:
-    """What was passed; without a URL, completed from the environment."""
-    if url is not None:
-        return _InForce(url, layers, rows, None)
-    from gigapi_metadata.config import load
-
-    settings = load(layers=layers, merge_configurations=rows)
-    return _InForce(
-        settings.catalog_url(),
-        settings.layers,
-        settings.merge_configurations,
-        settings.catalog_source(),
-    )
-
-
-@contextmanager
-def _naming(source: str | None) -> Iterator[None]:
-    """Errors about a URL that the caller did not pass say where it came from."""
-    try:
-        yield
-    except InvalidConfiguration as fault:
-        if source is None:
-            raise
-        raise InvalidConfiguration(f"{source}: {fault}") from fault
 
 
 def _load(module: str) -> Any:
