@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import time
+from collections.abc import Callable
 
 from redis.exceptions import (
     AskError,
@@ -25,6 +27,7 @@ from redis.sentinel import MasterNotFoundError
 
 from gigapi_metadata.errors import (
     CorruptState,
+    InvalidConfiguration,
     MetadataError,
     OutcomeUnknown,
     StoreError,
@@ -32,16 +35,31 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores.redis.durability import Unconfirmed
 from gigapi_metadata.stores.redis.encryption import WRONG_CERTIFICATE
-from gigapi_metadata.stores.redis.scripts import Call, Request
+from gigapi_metadata.stores.redis.scripts import Call, Request, Scan
 
 RETRY_PAUSES_S = (0.02, 0.1, 0.4)
 """Before each further attempt, shortened at random so that clients do not come back in step."""
 
 FAILOVER_PAUSES_S = (*RETRY_PAUSES_S, 1.0, 1.0, *[2.0] * 14)
-"""The same where another server takes over from one that fails: some 25 seconds in all."""
+"""The same where another server takes over from one that fails."""
+
+CALL_S = 25.0
+"""How long after a call has begun a further attempt may begin, and is given to be answered. Time
+enough for a replica to take over. Receipts live for longer by far (session.py): an attempt
+must not find that of an earlier one expired."""
+
+LATER_ANSWER_S = 7.0
+"""How long an answer may take once an attempt has failed; the first is given the socket_timeout.
+Above WAIT_S, which the server may take."""
+
+HALF_MOVED_PAUSE_S = 0.1
+"""Before a table is tried again that is on its way to another node."""
 
 FAILURES = (RedisError, OSError, RedisClusterException)
 """What redis-py raises; the last of them is no RedisError."""
+
+NO_CLUSTER = "cluster support disabled"
+"""What a server says that is asked about its cluster and has none."""
 
 
 class Attempts:
@@ -51,14 +69,35 @@ class Attempts:
     a write carries a receipt. When the attempts are used up, the error tells the two cases apart.
     """
 
-    def __init__(self, request: Request, shown_url: str, *, failover: bool = False) -> None:
+    def __init__(
+        self,
+        request: Request,
+        shown_url: str,
+        *,
+        failover: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._request = request
         self._url = shown_url
         self._failover = failover
         self._pauses = iter(FAILOVER_PAUSES_S if failover else RETRY_PAUSES_S)
+        self._clock = clock
+        self._until: float | None = None
+        self._hasty = False
         self.unknown_script = False
-        self.again = False
         self._maybe_done = False
+
+    def begin(self) -> None:
+        """The first attempt begins; waiting for a connection is over. The time of a scan, of which
+        each step may be the last, begins with its first failure."""
+        if self._until is None and not isinstance(self._request, Scan):
+            self._until = self._clock() + CALL_S
+
+    def answer_s(self, longest: float) -> float | None:
+        """How long an answer to the next attempt may take; None: as long as ever, `longest`."""
+        if not self._hasty or self._until is None:
+            return None
+        return min(longest, LATER_ANSWER_S, max(self._until - self._clock(), 1.0))
 
     def failed(self, error: Exception) -> float:
         """Seconds to wait before the next attempt.
@@ -66,7 +105,6 @@ class Attempts:
         Raises:
             MetadataError: there is no next attempt.
         """
-        self.again = True
         error = _of_nodes(error)
         if isinstance(error, NoScriptError) and not self.unknown_script:
             self.unknown_script = True
@@ -74,6 +112,10 @@ class Attempts:
         if isinstance(error, (AuthenticationError, AuthorizationError)):
             refusal: MetadataError = StoreError(f"{self._url} refuses the login: {error}")
             raise self._refused(error, refusal) from error
+        if NO_CLUSTER in str(error):
+            raise InvalidConfiguration(
+                f"{self._url} is no Redis Cluster: write redis:// for redis+cluster:// ({error})"
+            ) from error
         if isinstance(error, (AskError, ClusterCrossSlotError)) and not self._failover:
             raise StoreError(
                 f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
@@ -86,11 +128,21 @@ class Attempts:
         if wrong or ("Timeout connecting" in str(error) and not self._failover):
             # It would not help: somebody who is not whom we want, or nobody, or one who is silent.
             raise self._given_up(error) from error
-        try:
-            longest = next(self._pauses)
-        except StopIteration:
+        self._hasty = True
+        pause = self._pause(error)
+        if self._until is None:
+            self._until = self._clock() + CALL_S
+        if pause is None or self._clock() + pause >= self._until:
             raise self._given_up(error) from error
-        return longest * random.uniform(0.5, 1.0)
+        return pause
+
+    def _pause(self, error: Exception) -> float | None:
+        if not isinstance(error, (*FAILURES, AttributeError)):
+            return None  # a fault of the library or ours: it would come again
+        longest = (
+            HALF_MOVED_PAUSE_S if isinstance(error, TryAgainError) else next(self._pauses, None)
+        )
+        return None if longest is None else longest * random.uniform(0.5, 1.0)
 
     def _may_pass(self, error: ResponseError) -> bool:
         """Whether it is worth waiting. Not for what a read can do without."""
@@ -114,6 +166,8 @@ class Attempts:
         return None
 
     def _given_up(self, error: Exception) -> MetadataError:
+        if not isinstance(error, FAILURES):
+            error = RuntimeError(f"{type(error).__name__}: {error}")
         if self._maybe_done and self._request.writes:
             return OutcomeUnknown(
                 f"{self._url} did not answer ({error}): the write may have happened. "
@@ -177,9 +231,7 @@ def _is_read_only(error: BaseException) -> bool:
 
 def _never_sent(error: BaseException) -> bool:
     if isinstance(error, RedisClusterException):
-        # That the nodes can't be asked for their slots; perhaps because a node had just failed, to
-        # which the request had been sent.
-        return error.__context__ is None or _never_sent(error.__context__)
+        return True  # nobody told which node has what (routing.py)
     return isinstance(error, _REFUSED) or any(text in str(error) for text in _REFUSED_TEXT)
 
 

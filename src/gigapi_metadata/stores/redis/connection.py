@@ -19,7 +19,8 @@ import redis
 import redis.asyncio
 from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 
-from gigapi_metadata.errors import InvalidConfiguration, Unavailable
+from gigapi_metadata.errors import InvalidConfiguration, MetadataError, Unavailable
+from gigapi_metadata.stores.base import arun, run
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
 from gigapi_metadata.stores.redis.attempts import (
@@ -33,10 +34,12 @@ from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirm
 from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
-from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
+from gigapi_metadata.stores.redis.routing import Look, Router, To
+from gigapi_metadata.stores.redis.scripts import Call, Request
 from gigapi_metadata.stores.redis.session import Session
+from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
-from gigapi_metadata.stores.redis.wire import aexchange, exchange, through_client
+from gigapi_metadata.stores.redis.wire import How, aexchange, exchange
 from gigapi_metadata.urls import hide
 
 
@@ -61,7 +64,7 @@ class _Connection:
         self.clustered = self.target.topology.kind == "cluster"
         self._failover = self.target.topology.kind != "server"
         # A RESP3 connection may be told other things between an answer and the next.
-        self.direct = not self.clustered and "protocol=3" not in self.target.url
+        self.direct = "protocol=3" not in self.target.url
         self._watch = Watch(self.shown_url)
         self._tried: set[tuple[int, Durability]] = set()
         self._understood = False  # no server has answered yet, nor been asked why
@@ -70,6 +73,7 @@ class _Connection:
         with _as_configuration(self.shown_url):
             options = topology.node_options(self.target.url, self.target.settings)
         self._options = options
+        self._router = Router(self.target.hosts) if self.clustered else None
         self.socket_timeout_s = float(options["socket_timeout"])
         if self.durability != LOCAL and self.socket_timeout_s <= asked_for.WAIT_S:
             raise InvalidConfiguration(
@@ -124,15 +128,16 @@ class _Connection:
         if attempts.doubtful_receipt is not None:
             self.session.receipts.doubt(attempts.doubtful_receipt)
 
-
-def _key_to_find(request: Request) -> str | None:
-    """A key of a request whose node redis-py does not look up anew by itself after a failure: it is
-    sent to a node by us, or in a pipeline."""
-    if isinstance(request, Pipeline):
-        return str(request.commands[0][1])
-    if request.confirm is None:
-        return None
-    return request.keys[0] if isinstance(request, Call) else str(request.args[1])
+    def _how(self, attempts: Attempts, way: To | None = None) -> How:
+        timeout_s = attempts.answer_s(self.socket_timeout_s)
+        hasty, asking = (way.hasty, way.asking) if way else (False, False)
+        return How(
+            # A client for haste has timeouts of its own.
+            self.direct,
+            attempts.unknown_script,
+            None if hasty else timeout_s,
+            asking,
+        )
 
 
 class RedisConnection(_Connection):
@@ -148,7 +153,8 @@ class RedisConnection(_Connection):
         super().__init__(url, durability)
         self._made: Any = None
         self._making = threading.Lock()
-        self._nodes: dict[tuple[str, int], redis.Redis] = {}
+        self._looking = threading.Lock()
+        self._nodes: dict[Address, redis.Redis] = {}
         # Their clients refuse a call when all connections are busy; it is to wait.
         self._turns = threading.BoundedSemaphore(int(self._options["max_connections"]))
         if not self.clustered:
@@ -156,8 +162,8 @@ class RedisConnection(_Connection):
 
     @cached_property
     def client(self) -> redis.Redis:
-        """redis-py's own client; of a cluster, its RedisCluster, which asks the nodes for their
-        slots when it is made: at first use."""
+        """redis-py's own client; of a cluster, its RedisCluster, through which no request of ours
+        goes, and which asks the nodes for their slots when it is made: at first use."""
         with self._making:
             if self._made is None:
                 target = self.target
@@ -169,52 +175,67 @@ class RedisConnection(_Connection):
         return client
 
     def perform(self, request: Request) -> Any:
-        """The answer to `request`; retried where that is safe."""
+        """The answer to `request`; retried where that is safe.
+
+        Raises:
+            MetadataError: whatever redis-py has raised, as one of ours.
+        """
         attempts = self._attempts(request)
         while True:
             try:
                 answer = self._exchange(request, attempts)
                 break
-            except FAILURES as error:
+            except Unconfirmed as fault:
+                raise unconfirmed(fault, request, self.shown_url) from None
+            except (MetadataError, MemoryError):
+                raise
+            except Exception as error:
                 if self._puzzled(error):
                     self._check_encryption(error)
                 pause = attempts.failed(error)
-            except Unconfirmed as fault:
-                raise unconfirmed(fault, request, self.shown_url) from None
             time.sleep(pause)
         self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(through_client(self.client, INFO))
+                self._watch.say(self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
-            return exchange(
-                self.client,
-                request,
-                unknown_script=attempts.unknown_script,
-                direct=self.direct,
-            )
+            attempts.begin()
+            return exchange(self.client, request, self._how(attempts))
         with self._turn():
-            client: Any = self.client
-            if self.clustered:
-                request = self._guarded(request)
-                key = _key_to_find(request)
-                if key is not None and attempts.again:
-                    client.execute_command("EXISTS", key)  # follows a move, or a new master
-                if key is not None and request.confirm is not None:
-                    client = self._node_of(key)
-            if untried := self._untried(request, client):
-                try:
-                    client.execute_command(*untried[1].trial)
-                except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
-            return exchange(
-                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            attempts.begin()
+            if self._router is None:
+                return self._confirmed(self.client, request, self._how(attempts))
+            return run(
+                self._router.steps(self._guarded(request)),
+                lambda way: self._go(way, attempts),
             )
+
+    def _go(self, way: To | Look, attempts: Attempts) -> Any:
+        """One step of a request to a cluster."""
+        assert self._router is not None
+        if isinstance(way, Look):
+            with self._looking:
+                if not self._router.seen(way.looks):
+                    run(self._router.look(), lambda each: self._go(each, attempts))
+            return None
+        if not way.hasty:
+            return self._confirmed(self._node(way.node), way.request, self._how(attempts, way))
+        with topology.node(way.node, self._options | topology.HASTE) as client:
+            return exchange(client, way.request, self._how(attempts, way))
+
+    def _confirmed(self, client: Any, request: Request, how: How) -> Any:
+        """The answer, from a server that can confirm what it is to confirm."""
+        if untried := self._untried(request, client):
+            try:
+                client.execute_command(*untried[1].trial)
+            except ResponseError as error:
+                raise self._cannot_confirm(untried[1], error) from error
+            self._tried.add(untried)
+        return exchange(client, request, how)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -225,15 +246,11 @@ class RedisConnection(_Connection):
         finally:
             self._turns.release()
 
-    def _node_of(self, key: str) -> redis.Redis:
-        """A client of the node that has `key`: to write and to wait on one connection."""
-        cluster: Any = self.client
-        node = cluster.get_node_from_key(key)
-        address = (node.host, node.port)
+    def _node(self, address: Address) -> redis.Redis:
+        """The client of one node of the cluster."""
         with self._making:
             if address not in self._nodes:
-                host, port = address
-                self._nodes[address] = redis.Redis(host=host, port=port, **self._options)
+                self._nodes[address] = topology.node(address, self._options)
         return self._nodes[address]
 
     def load_scripts(self) -> None:
@@ -243,10 +260,8 @@ class RedisConnection(_Connection):
 
     def close(self) -> None:
         """Close all connections. May be called again."""
-        if self._made is None:
-            return
-        self._made.close()
-        for client in [*self._nodes.values(), *_sentinels_of(self._made)]:
+        made = [] if self._made is None else [self._made]
+        for client in [*made, *self._nodes.values(), *_sentinels_of(self._made)]:
             client.close()
 
     def __enter__(self) -> Self:
@@ -266,62 +281,85 @@ class AsyncRedisConnection(_Connection):
 
     def __init__(self, url: str, durability: str | Durability | None = None) -> None:
         super().__init__(url, durability)
-        target = self.target
-        self._nodes: dict[tuple[str, int], redis.asyncio.Redis] = {}
+        self._made: Any = None
+        self._looking = asyncio.Lock()
+        self._nodes: dict[Address, redis.asyncio.Redis] = {}
         self._turns = asyncio.BoundedSemaphore(int(self._options["max_connections"]))
+        if not self.clustered:
+            _ = self.client
+
+    @cached_property
+    def client(self) -> redis.asyncio.Redis:
+        """redis-py's own client; of a cluster, its RedisCluster, through which no request of ours
+        goes."""
+        target = self.target
         with _as_configuration(self.shown_url):
-            client = topology.awaitable(
+            self._made = topology.awaitable(
                 target.topology, target.url, target.settings, target.sentinels
             )
-        self.client: redis.asyncio.Redis = client
+        client: redis.asyncio.Redis = self._made
+        return client
 
     async def perform(self, request: Request) -> Any:
-        """The answer to `request`; retried where that is safe."""
+        """As `RedisConnection.perform`."""
         attempts = self._attempts(request)
         while True:
             try:
                 answer = await self._exchange(request, attempts)
                 break
-            except FAILURES as error:
+            except Unconfirmed as fault:
+                raise unconfirmed(fault, request, self.shown_url) from None
+            except (MetadataError, MemoryError):
+                raise
+            except Exception as error:
                 if self._puzzled(error):
                     await asyncio.to_thread(self._check_encryption, error)
                 pause = attempts.failed(error)
-            except Unconfirmed as fault:
-                raise unconfirmed(fault, request, self.shown_url) from None
             await asyncio.sleep(pause)
         self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(await through_client(self.client, INFO))
+                self._watch.say(await self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     async def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
-            return await aexchange(
-                self.client,
-                request,
-                unknown_script=attempts.unknown_script,
-                direct=self.direct,
-            )
+            attempts.begin()
+            return await aexchange(self.client, request, self._how(attempts))
         async with self._turn():
-            client: Any = self.client
-            if self.clustered:
-                request = self._guarded(request)
-                key = _key_to_find(request)
-                if key is not None and attempts.again:
-                    await client.execute_command("EXISTS", key)  # follows a move, or a new master
-                if key is not None and request.confirm is not None:
-                    client = await self._node_of(key)
-            if untried := self._untried(request, client):
-                try:
-                    await client.execute_command(*untried[1].trial)
-                except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
-            return await aexchange(
-                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            attempts.begin()
+            if self._router is None:
+                return await self._confirmed(self.client, request, self._how(attempts))
+            return await arun(
+                self._router.steps(self._guarded(request)),
+                lambda way: self._go(way, attempts),
             )
+
+    async def _go(self, way: To | Look, attempts: Attempts) -> Any:
+        """See `RedisConnection._go`."""
+        assert self._router is not None
+        if isinstance(way, Look):
+            async with self._looking:
+                if not self._router.seen(way.looks):
+                    await arun(self._router.look(), lambda each: self._go(each, attempts))
+            return None
+        if not way.hasty:
+            return await self._confirmed(
+                self._node(way.node), way.request, self._how(attempts, way)
+            )
+        async with topology.async_node(way.node, self._options | topology.HASTE) as client:
+            return await aexchange(client, way.request, self._how(attempts, way))
+
+    async def _confirmed(self, client: Any, request: Request, how: How) -> Any:
+        """See `RedisConnection._confirmed`."""
+        if untried := self._untried(request, client):
+            try:
+                await client.execute_command(*untried[1].trial)
+            except ResponseError as error:
+                raise self._cannot_confirm(untried[1], error) from error
+            self._tried.add(untried)
+        return await aexchange(client, request, how)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -335,15 +373,10 @@ class AsyncRedisConnection(_Connection):
         finally:
             self._turns.release()
 
-    async def _node_of(self, key: str) -> redis.asyncio.Redis:
-        cluster: Any = self.client
-        await cluster.initialize()
-        node = cluster.get_node_from_key(key)
-        address = (node.host, node.port)
+    def _node(self, address: Address) -> redis.asyncio.Redis:
+        """The client of one node of the cluster."""
         if address not in self._nodes:
-            options = {**self._options, "retry": topology.no_retry()}
-            host, port = address
-            self._nodes[address] = redis.asyncio.Redis(host=host, port=port, **options)
+            self._nodes[address] = topology.async_node(address, self._options)
         return self._nodes[address]
 
     async def load_scripts(self) -> None:
@@ -353,8 +386,8 @@ class AsyncRedisConnection(_Connection):
 
     async def close(self) -> None:
         """Close all connections. May be called again."""
-        await self.client.aclose()
-        for client in [*self._nodes.values(), *_sentinels_of(self.client)]:
+        made = [] if self._made is None else [self._made]
+        for client in [*made, *self._nodes.values(), *_sentinels_of(self._made)]:
             await client.aclose()
 
     async def __aenter__(self) -> Self:

@@ -4,8 +4,8 @@
     redis+sentinel://user:password@sentinel:26379,sentinel:26379/service/0
     redis+cluster://user:password@node:6379,node:6379
 
-Behind sentinels, each new connection asks them who the master is. In a cluster, redis-py's client
-knows which node has which slot, and follows when one moves.
+Behind sentinels, each new connection asks them who the master is. In a cluster there is a client
+for each node; routing.py knows which has what.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis.encryption import greets_in_time
+from gigapi_metadata.stores.redis.routing import LOOK_S
 from gigapi_metadata.stores.redis.sentinels import AsyncSentinels, Sentinels
+from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
 Kind = Literal["server", "sentinel", "cluster"]
-Address = tuple[str, int]
+
+HASTE = {"socket_timeout": LOOK_S, "socket_connect_timeout": LOOK_S}
+"""What a client is made with that is to find out which node has what."""
 
 _DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 _BLOCKING_POOL_ONLY = "timeout"
@@ -139,6 +143,22 @@ def awaitable(
         sentinel_kwargs={**_sentinel_options(options), "retry": settings["retry"], **sentinels},
     )
     client = manager.master_for(topology.service, **options)
+    pool = client.connection_pool
+    pool.connection_class = keeps_cancellations(pool.connection_class)
+    return client
+
+
+def node(address: Address, options: dict[str, Any]) -> redis.Redis:
+    """A client of one node of a cluster; options: as `node_options` gives them."""
+    host, port = address
+    client: redis.Redis = _in_time(redis.Redis(host=host, port=port, **options))
+    return client
+
+
+def async_node(address: Address, options: dict[str, Any]) -> redis.asyncio.Redis:
+    """As `node`, for asyncio."""
+    host, port = address
+    client = redis.asyncio.Redis(host=host, port=port, **{**options, "retry": no_retry()})
     pool = client.connection_pool
     pool.connection_class = keeps_cancellations(pool.connection_class)
     return client
