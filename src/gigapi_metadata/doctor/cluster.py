@@ -132,7 +132,7 @@ def _down(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
         fault = facts.unread.get(node.name) or facts.silent.get(node.name)
         if not node.fails and fault is None:
             continue
-        how = "is down, as the other nodes see it" if node.fails else fault
+        how = "is down, as the other nodes see it" if node.fails else str(fault)
         forget = f"start it, or for good: redis-cli --cluster del-node {asked} {node.id}"
         if not node.is_master:
             master = by_id.get(node.master_id)
@@ -149,7 +149,7 @@ def _down(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
                 "cluster",
                 f"{node.name}, a master with {node.slot_count} slots, {how}: their tables are "
                 "neither read nor written",
-                f"start it{takeover}",
+                f"{answers_again(how)}{takeover}",
             )
         else:
             yield warning("cluster", f"{node.name}, a master without slots, {how}", forget)

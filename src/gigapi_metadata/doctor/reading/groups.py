@@ -64,11 +64,8 @@ def read_cluster(connection: RedisConnection, url: str) -> tuple[Servers, Cluste
 
 
 def _nodes(connection: RedisConnection) -> tuple[list[Node], dict[str, str]]:
-    """The nodes, as the first host of the URL that answers knows them, and the hosts that do not.
-
-    Raises:
-        StoreError: that host refuses the login or the question.
-    """
+    """The nodes, as the first host of the URL that answers knows them, and the hosts that do not
+    answer, with what they do instead."""
     silent: dict[str, str] = {}
     hosts = connection.target.hosts
     answers = _all(lambda address: _seen_from(connection, *address), hosts)
@@ -106,15 +103,19 @@ def _look(
     connection: RedisConnection, url: str, node: Node
 ) -> tuple[RedisFacts, str, list[int]] | Silent:
     """What a node says of itself, the state that it sees the cluster in, and its open slots."""
+    member: Member = "master" if node.is_master else "replica"
     with _node(connection, node.host, node.port) as asked:
         try:
-            facts = reading.read(
-                asked, url, _nowhere(node), "master" if node.is_master else "replica"
-            )
+            facts = reading.read(asked, url, _nowhere(node), member)
+        except StoreError as fault:
+            return Silent(_why(fault))
+        try:
             info = asked.perform(Plain(("CLUSTER", "INFO"))).decode()
             own = cluster.parse(asked.perform(Plain(("CLUSTER", "NODES"))).decode(), node.host)
         except StoreError as fault:
-            return Silent(_why(fault))
+            info, own = "", []
+            refused = {**facts.refused, "CLUSTER INFO": _line(fault.__cause__ or fault)}
+            facts = msgspec.structs.replace(facts, refused=refused)
     lines = dict(line.partition(":")[::2] for line in info.split())
     moving = [slot for each in own if "myself" in each.flags for slot in each.moving]
     facts = msgspec.structs.replace(facts, durability=connection.durability)
@@ -216,7 +217,8 @@ def _why(fault: StoreError) -> str:
         return f"refuses the login: {_line(cause)}"
     if isinstance(cause, ResponseError):
         return f"refuses to say: {_line(cause)}"
-    return f"does not answer: {_line(cause)}"
+    explained = str(fault).partition(" can't be reached: ")[2]
+    return f"does not answer: {explained or _line(cause)}"
 
 
 def _line(fault: BaseException) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 import redis
 import redis.asyncio
-from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
+from redis.exceptions import AskError, MaxConnectionsError, ReadOnlyError, ResponseError
 
 from gigapi_metadata.errors import InvalidConfiguration, MetadataError, Unavailable
 from gigapi_metadata.stores.base import arun, run
@@ -30,7 +30,7 @@ from gigapi_metadata.stores.redis.attempts import (
     passes,
     unconfirmed,
 )
-from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
@@ -66,7 +66,7 @@ class _Connection:
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = "protocol=3" not in self.target.url
         self._watch = Watch(self.shown_url)
-        self._tried: set[tuple[int, Durability]] = set()
+        self._tried: set[_Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
         asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
@@ -92,10 +92,9 @@ class _Connection:
             return request
         return msgspec.structs.replace(request, keys=[*request.keys, never(request.keys[0])])
 
-    def _untried(self, request: Request, client: Any) -> tuple[int, Durability] | None:
-        if request.confirm is None or (id(client), request.confirm.durability) in self._tried:
-            return None
-        return (id(client), request.confirm.durability)
+    def _untried(self, request: Request, client: Any) -> Confirm | None:
+        confirm = request.confirm
+        return None if confirm is None or _tried(client, confirm) in self._tried else confirm
 
     def _cannot_confirm(self, durability: Durability, error: ResponseError) -> Exception:
         if "replica instances" in str(error) or "slave instances" in str(error) or passes(error):
@@ -138,6 +137,13 @@ class _Connection:
             None if hasty else timeout_s,
             asking,
         )
+
+
+_Tried = tuple[int, Durability, bool]
+
+
+def _tried(client: Any, confirm: Confirm) -> _Tried:
+    return (id(client), confirm.durability, confirm.receipt is None)
 
 
 class RedisConnection(_Connection):
@@ -229,12 +235,16 @@ class RedisConnection(_Connection):
 
     def _confirmed(self, client: Any, request: Request, how: How) -> Any:
         """The answer, from a server that can confirm what it is to confirm."""
-        if untried := self._untried(request, client):
+        untried = None if how.asking else self._untried(request, client)
+        if untried is not None:
             try:
-                client.execute_command(*untried[1].trial)
+                for trial in untried.trials:
+                    client.execute_command(*trial)
+            except AskError:  # and MovedError: it is another node's affair
+                raise
             except ResponseError as error:
-                raise self._cannot_confirm(untried[1], error) from error
-            self._tried.add(untried)
+                raise self._cannot_confirm(untried.durability, error) from error
+            self._tried.add(_tried(client, untried))
         return exchange(client, request, how)
 
     @contextmanager
@@ -353,12 +363,16 @@ class AsyncRedisConnection(_Connection):
 
     async def _confirmed(self, client: Any, request: Request, how: How) -> Any:
         """See `RedisConnection._confirmed`."""
-        if untried := self._untried(request, client):
+        untried = None if how.asking else self._untried(request, client)
+        if untried is not None:
             try:
-                await client.execute_command(*untried[1].trial)
+                for trial in untried.trials:
+                    await client.execute_command(*trial)
+            except AskError:  # and MovedError: it is another node's affair
+                raise
             except ResponseError as error:
-                raise self._cannot_confirm(untried[1], error) from error
-            self._tried.add(untried)
+                raise self._cannot_confirm(untried.durability, error) from error
+            self._tried.add(_tried(client, untried))
         return await aexchange(client, request, how)
 
     @asynccontextmanager

@@ -12,7 +12,8 @@ from redis.retry import Retry
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis import topology
 from gigapi_metadata.stores.redis.durability import Durability
-from gigapi_metadata.stores.redis.topology import Address, Topology
+from gigapi_metadata.stores.redis.slots import Address
+from gigapi_metadata.stores.redis.topology import Topology
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0

@@ -19,7 +19,6 @@ from redis.exceptions import ResponseError
 from gigapi_metadata.stores.redis.durability import Unconfirmed
 from gigapi_metadata.stores.redis.scripts import (
     SCAN_COUNT,
-    Call,
     Command,
     Pipeline,
     Plain,
@@ -170,7 +169,7 @@ def keeps_cancellations(connection_class: type[Any]) -> type[Any]:
     return KeepsCancellations
 
 
-def packed(request: Call | Command | Plain | Pipeline, how: How) -> Iterator[bytes]:
+def packed(request: Request, how: How) -> Iterator[bytes]:
     """The request in the server's protocol, in parts: large arguments are made one at a time."""
     ask = _ASKING if how.asking else b""
     if ask:
@@ -180,7 +179,8 @@ def packed(request: Call | Command | Plain | Pipeline, how: How) -> Iterator[byt
         yield b"".join(ask + _pack(command) for command in request.confirm.commands)
 
 
-def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
+def _packed(request: Request, unknown_script: bool) -> Iterator[bytes]:
+    assert not isinstance(request, Scan), "a scan is many requests"
     if isinstance(request, Pipeline):
         yield b"".join([_pack(command) for command in request.commands])
         return
