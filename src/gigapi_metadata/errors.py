@@ -120,7 +120,8 @@ class Unavailable(StoreError):
 
 
 class OutcomeUnknown(StoreError):
-    """A write's answer was lost: it may have happened. Repeating the same call is safe."""
+    """A write's answer was lost: it may have happened. Repeating the same call is safe, for two
+    hours and by the same connection object; docs/guarantees.md says more."""
 
 
 class CorruptState(StoreError):

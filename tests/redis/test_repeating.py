@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -369,3 +372,82 @@ def test_while_the_server_is_away_nothing_is_forgotten(desk: Desk) -> None:
     desk.index.batch([entry(1)])
     desk.index.release(plan)
     desk.is_there(9, also=results)
+
+
+# Everything at once
+
+
+class Ingester:
+    """Keeps what was not acknowledged and sends it again, in whatever company; a worker merges
+    meanwhile, now on the same connection, now on another. The line breaks at random."""
+
+    def __init__(self, desk: Desk, seed: int) -> None:
+        self.desk, self.draw = desk, random.Random(seed)
+        self.open = {path_of(number): entry(number) for number in range(100, 140)}
+        self.made_of: dict[str, set[str]] = {}
+
+    def send(self) -> None:
+        some = self.draw.sample(sorted(self.open), min(len(self.open), self.draw.randint(1, 6)))
+        self._break()
+        if self.draw.random() < 0.5:
+            futures = [self.desk.index.submit([self.open[path]]) for path in some]
+            for path, outcome in zip(some, outcomes(*futures), strict=True):
+                self._take(outcome, [path])
+            return
+        try:
+            self._take(self.desk.index.batch([self.open[path] for path in some]), some)
+        except (OutcomeUnknown, Unavailable) as fault:
+            self._take(fault, some)
+
+    def _take(self, outcome: Any, paths: list[str]) -> None:
+        if outcome == 0:
+            for path in paths:
+                del self.open[path]
+        else:
+            assert isinstance(outcome, OutcomeUnknown | Unavailable)
+
+    def merge(self) -> None:
+        index = self.draw.choice([self.desk.index, self.desk.look])
+        plan = self._until_answered(lambda: index.get_merge_plan("", "", 1))
+        if plan is None:
+            return
+        if self.draw.random() < 0.5:
+            self._break()
+            with suppress(OutcomeUnknown, Unavailable):  # then it goes on under the plan it has
+                plan = index.renew(plan, lease_s=5000)
+        if self.draw.random() < 0.2:
+            self._until_answered(lambda: index.release(plan))
+            return
+        self._until_answered(lambda: index.complete_merge(plan, entry(path=plan.path_to)))
+        self.made_of[plan.path_to] = set(plan.paths_from)
+
+    def _until_answered(self, call: Callable[[], Any]) -> Any:
+        while True:
+            self._break()
+            try:
+                return call()
+            except (OutcomeUnknown, Unavailable):
+                pass
+
+    def _break(self) -> None:
+        wheres: tuple[Cut, ...] = ("before", "after")
+        self.desk.line.cut(self.draw.choice(wheres), self.draw.choice([0, 0, 1, 4, 4, 5]))
+
+    def run(self) -> None:
+        for _ in range(120):
+            self.draw.choice([self.send, self.merge])() if self.open else self.merge()
+        while self.open:
+            self.send()
+
+
+def test_whatever_is_repeated_counts_once(desk: Desk, seed: int) -> None:
+    desk.line._marker = b"EVAL"
+    ingester = Ingester(desk, seed)
+    ingester.run()
+    holders = Counter(
+        path
+        for each in desk.look.get_all()
+        for path in ingester.made_of.get(each.path, {each.path})
+    )
+    every = {path_of(9), *(path_of(number) for number in range(100, 140))}
+    assert holders == dict.fromkeys(every, 1), f"seed {seed}"
