@@ -71,6 +71,7 @@ class Attempts:
         shown_url: str,
         *,
         failover: bool = False,
+        call_s: float = CALL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._request = request
@@ -78,6 +79,7 @@ class Attempts:
         self._failover = failover
         self._pauses = iter(FAILOVER_PAUSES_S if failover else RETRY_PAUSES_S)
         self._clock = clock
+        self._call_s = call_s
         self._until: float | None = None
         self._hasty = False
         self.unknown_script = False
@@ -87,7 +89,7 @@ class Attempts:
         """The first attempt begins; waiting for a connection is over. The time of a scan, of which
         each step may be the last, begins with its first failure."""
         if self._until is None and not isinstance(self._request, Scan):
-            self._until = self._clock() + CALL_S
+            self._until = self._clock() + self._call_s
 
     def answer_s(self, longest: float) -> float | None:
         """How long an answer to the next attempt may take; None: as long as ever, `longest`."""
@@ -109,9 +111,7 @@ class Attempts:
             refusal: MetadataError = StoreError(f"{self._url} refuses the login: {error}")
             raise self._refused(error, refusal) from error
         if isinstance(error, (AskError, ClusterCrossSlotError)) and not self._failover:
-            raise StoreError(
-                f"{self._url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
-            ) from error
+            raise node_of_cluster(self._url) from error
         if isinstance(error, ResponseError) and not self._may_pass(error):
             raise self._refused(error, _mapped(error, self._url)) from error
         if not _never_sent(error):
@@ -123,7 +123,7 @@ class Attempts:
         self._hasty = True
         pause = self._pause(error)
         if self._until is None:
-            self._until = self._clock() + CALL_S
+            self._until = self._clock() + self._call_s
         if pause is None or self._clock() + pause >= self._until:
             raise self._given_up(error) from error
         return pause
@@ -172,6 +172,13 @@ class Attempts:
         if str(error).startswith("BUSY "):
             return Unavailable(f"{self._url} is busy: {error}")
         return Unavailable(f"{self._url} can't be reached: {error}")
+
+
+def node_of_cluster(shown_url: str) -> StoreError:
+    """The error of a server that was taken for a catalog of its own."""
+    return StoreError(
+        f"{shown_url} is a node of a Redis Cluster: write redis+cluster:// for redis://"
+    )
 
 
 def unconfirmed(fault: Unconfirmed, request: Request, shown_url: str) -> OutcomeUnknown:
@@ -276,6 +283,8 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
         return StoreError(
             f"{url}: this is no cluster ({text}): write redis:// for redis+cluster://"
         )
+    if "unknown command 'SENTINEL'" in text:
+        return StoreError(f"{url}: this is no sentinel: write redis:// for redis+sentinel://")
     if remedy := lacks(text):
         return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
     return StoreError(f"{url} refused a request: {text}")

@@ -24,9 +24,11 @@ from gigapi_metadata.stores.base import arun, run
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
 from gigapi_metadata.stores.redis.attempts import (
+    CALL_S,
     FAILURES,
     Attempts,
     explained,
+    node_of_cluster,
     passes,
     unconfirmed,
 )
@@ -55,7 +57,7 @@ def _as_configuration(shown: str) -> Iterator[None]:
 class _Connection:
     """What the sync and the async connection share: the URL, and what a client remembers."""
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
+    def __init__(self, url: str, durability: str | Durability | None, call_s: float) -> None:
         self.target = parse_url(url)
         """What the URL says. It holds the password."""
         self.shared = self.target.shared
@@ -68,6 +70,8 @@ class _Connection:
         self._watch = Watch(self.shown_url)
         self._tried: set[_Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
+        self._alone = self._failover  # it is known to be no node of a cluster
+        self._call_s = call_s
         asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
         with _as_configuration(self.shown_url):
@@ -82,7 +86,7 @@ class _Connection:
             )
 
     def _attempts(self, request: Request) -> Attempts:
-        return Attempts(request, self.shown_url, failover=self._failover)
+        return Attempts(request, self.shown_url, failover=self._failover, call_s=self._call_s)
 
     def _guarded(self, request: Request) -> Request:
         """A script call as a cluster is sent it. While a table moves from one node to another, its
@@ -122,6 +126,23 @@ class _Connection:
             self._understood = False
             raise Unavailable(f"{self.shown_url} can't be reached: {text}") from error
 
+    def _is_hollow(self, request: Request, answer: Any) -> bool:
+        """Whether nothing was found, and it may be for want of a cluster's URL: once."""
+        if self._alone or request.writes:
+            return False
+        if answer and (not isinstance(answer, list) or any(answer)):
+            return False
+        self._alone = True
+        return True
+
+    def _check_alone(self, info: Any) -> None:
+        """Raises:
+        StoreError: the server is a node of a cluster.
+        """
+        if isinstance(info, dict) and info.get("cluster_enabled"):
+            self._alone = False
+            raise node_of_cluster(self.shown_url)
+
     def _answered(self, attempts: Attempts) -> None:
         self._understood = True
         if attempts.doubtful_receipt is not None:
@@ -153,10 +174,13 @@ class RedisConnection(_Connection):
     want of a server; `load_scripts` asks for one.
 
     durability: "local", "replicated:N" or "fsynced" (docs/stores.md); None: as the URL says.
+    call_s: for so many seconds a call that fails is tried again; what is under way then ends soon.
     """
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        super().__init__(url, durability)
+    def __init__(
+        self, url: str, durability: str | Durability | None = None, *, call_s: float = CALL_S
+    ) -> None:
+        super().__init__(url, durability, call_s)
         self._made: Any = None
         self._making = threading.Lock()
         self._looking = threading.Lock()
@@ -205,6 +229,9 @@ class RedisConnection(_Connection):
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
                 self._watch.say(self._exchange(INFO, self._attempts(INFO)))
+        elif self._is_hollow(request, answer):
+            with suppress(*FAILURES):
+                self._check_alone(self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
@@ -289,8 +316,10 @@ def _sentinels_of(client: Any) -> list[Any]:
 class AsyncRedisConnection(_Connection):
     """As RedisConnection, for one event loop."""
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        super().__init__(url, durability)
+    def __init__(
+        self, url: str, durability: str | Durability | None = None, *, call_s: float = CALL_S
+    ) -> None:
+        super().__init__(url, durability, call_s)
         self._made: Any = None
         self._looking = asyncio.Lock()
         self._nodes: dict[Address, redis.asyncio.Redis] = {}
@@ -331,6 +360,9 @@ class AsyncRedisConnection(_Connection):
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
                 self._watch.say(await self._exchange(INFO, self._attempts(INFO)))
+        elif self._is_hollow(request, answer):
+            with suppress(*FAILURES):
+                self._check_alone(await self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     async def _exchange(self, request: Request, attempts: Attempts) -> Any:
