@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import redis
-from fix_redis import RedisServer
+from fix_redis import RedisServer, Source
 from fix_stores import Blocking, entry, path_of
-from fix_topologies import Cluster, Group, Sentinels, has_waitaof, newest, wait_for
+from fix_topologies import Cluster, Group, Sentinels, has_waitaof, wait_for
 from wire import proxy
 
 import gigapi_metadata as gm
@@ -30,8 +30,8 @@ SHORT_S = 0.2  # for what will not come
 class Pair(Group):
     """A master and a replica, which may be paused."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        super().__init__(newest())
+    def __init__(self, source: Source, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(source)
         self._patch = patch
         try:
             self.master = self.add("--repl-diskless-sync-delay", "0")
@@ -57,8 +57,8 @@ class Pair(Group):
 
 
 @pytest.fixture
-def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    made = Pair(monkeypatch)
+def pair(topology_source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    made = Pair(topology_source, monkeypatch)
     yield made
     made.close()
 

@@ -42,10 +42,10 @@ from gigapi_metadata.stores.redis.slots import (
     slot_of,
 )
 
-LOOK_S = 2.0
+LOOK_S = 1.5
 """How long one node is given to connect, and to answer what it has ready: its view of the slots."""
 
-LOOKS = 4
+LOOKS = 3
 """How many nodes are asked for it, one after the other, until one answers."""
 
 REDIRECTIONS = 5
@@ -145,10 +145,12 @@ class Router:
             try:
                 answer = yield To(node, Plain(LIST_SLOTS), hasty=True)
             except (RedisError, OSError) as error:
+                self._silent.add(node)
                 # What a node refuses says more than that another is silent.
                 fault = error if fault is None or isinstance(error, ResponseError) else fault
                 said.append(f"{node[0]}:{node[1]}: {error}")
                 continue
+            self._silent.discard(node)
             self._map = SlotMap(answer, node)
             self._doubtful = not self._map.masters
             return
