@@ -459,6 +459,27 @@ def test_no_script_runs_on_half_a_table(new_cluster: Callable[..., Cluster]) -> 
     assert len(expected) == 4
 
 
+def test_no_script_writes_to_half_a_table(new_cluster: Callable[..., Cluster]) -> None:
+    """The keys that a batch declares all are here still, but not the cells that it leads to."""
+    cluster = new_cluster()
+    with gm.RedisIndex(cluster.url, "db", "t") as index:
+        index.batch([entry(n) for n in range(1, 9)])
+        move = Move(cluster, "{db:t}")
+        for key in move.left():
+            if b":cell:" in key:
+                move.take(key)
+        write = threading.Thread(target=index.batch, args=([entry(9)], [path_of(1)]))
+        write.start()
+        try:
+            wait_for(lambda: any(map(said_try_again, cluster.masters)), "it has to wait")
+        finally:
+            move.finish()
+            write.join(60)
+        expected = [path_of(n) for n in range(2, 10)]
+        assert [each.path for each in index.get_all()] == expected
+        assert [each.path for each in index.query(after=0)] == expected
+
+
 @pytest.mark.newest_server
 @pytest.mark.parametrize("durability", ["local", "fsynced"])
 def test_a_table_moves_to_another_node_under_load(

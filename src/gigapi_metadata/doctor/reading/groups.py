@@ -205,7 +205,7 @@ def _node(connection: RedisConnection, host: str, port: int) -> RedisConnection:
     """One server of the group, by the login of the URL."""
     target = connection.target
     url = target.node_url(host, port, protocol=2, **_patience(connection))
-    return RedisConnection(url, call_s=PATIENCE_S)
+    return RedisConnection(url, call_s=PATIENCE_S).is_node()
 
 
 def alone(connection: RedisConnection) -> RedisConnection:

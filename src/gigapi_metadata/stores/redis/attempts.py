@@ -258,6 +258,7 @@ _NO_CLUSTER = "cluster support disabled"
 _NO_RIGHT = re.compile("(?i)no permissions to run the '([^']+)' command|can't run this command")
 """What a server says, and Redis 6.2 of a command in a script. The command is named in small."""
 
+_NO_SENTINEL = re.compile("(?i)unknown command .sentinel")
 _NO_KEYS = re.compile("(?i)no permissions to access|can't access")
 
 
@@ -283,7 +284,7 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
         return StoreError(
             f"{url}: this is no cluster ({text}): write redis:// for redis+cluster://"
         )
-    if "unknown command 'SENTINEL'" in text:
+    if _NO_SENTINEL.search(text):
         return StoreError(f"{url}: this is no sentinel: write redis:// for redis+sentinel://")
     if remedy := lacks(text):
         return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")

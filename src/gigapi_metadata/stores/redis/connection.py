@@ -70,7 +70,7 @@ class _Connection:
         self._watch = Watch(self.shown_url)
         self._tried: set[_Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
-        self._alone = self._failover  # it is known to be no node of a cluster
+        self._placed = self._failover  # it is known whether the server is a node of a cluster
         self._call_s = call_s
         asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
@@ -128,11 +128,11 @@ class _Connection:
 
     def _is_hollow(self, request: Request, answer: Any) -> bool:
         """Whether nothing was found, and it may be for want of a cluster's URL: once."""
-        if self._alone or request.writes:
+        if self._placed or request.writes:
             return False
         if answer and (not isinstance(answer, list) or any(answer)):
             return False
-        self._alone = True
+        self._placed = True
         return True
 
     def _check_alone(self, info: Any) -> None:
@@ -140,8 +140,13 @@ class _Connection:
         StoreError: the server is a node of a cluster.
         """
         if isinstance(info, dict) and info.get("cluster_enabled"):
-            self._alone = False
+            self._placed = False
             raise node_of_cluster(self.shown_url)
+
+    def is_node(self) -> Self:
+        """That the server is a node of a cluster is no mistake: it is asked about itself."""
+        self._placed = True
+        return self
 
     def _answered(self, attempts: Attempts) -> None:
         self._understood = True
