@@ -1,6 +1,8 @@
 """Servers that belong together, private and on loopback: a cluster, a group behind sentinels.
 
-Each is made of servers as tests/fix_redis.py has them, of the newest kind that is found.
+Each is made of servers as tests/fix_redis.py has them. A test runs on one kind of server that is
+found, tests are spread over the kinds; `make soak` runs it on the others too. Marked
+`newest_server` it is the newest kind that comes first.
 
     redis_cluster       three masters; tests share it, and none may stop a node or move a slot
     redis_sentinels     a master, two replicas, three sentinels; shared likewise
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,12 +46,46 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
         time.sleep(0.02)
 
 
-def newest() -> Source:
-    """The kind of server to use: of those that know how to replicate, the newest."""
+def _kinds() -> list[Source]:
+    """The kinds of servers that can be started, the newest last."""
     found = [source for source in sources() if source.binary]
-    if not found:
+    return sorted(found, key=lambda source: tuple(map(int, source.version.split("."))))
+
+
+def _kind_of(name: str) -> Source:
+    """The kind of server for the test of this name: the same in every run."""
+    kinds = _kinds()
+    if not kinds:
         pytest.skip("no Redis server found that could be started")
-    return max(found, key=lambda source: tuple(map(int, source.version.split("."))))
+    return kinds[zlib.crc32(name.encode()) % len(kinds)]
+
+
+_NEED_A_KIND = {"new_cluster", "new_sentinels", "redis_cluster", "redis_sentinels", "pair"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "newest_server: prefer the newest kind of server")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    kinds = _kinds()
+    if not kinds or not _NEED_A_KIND & set(metafunc.fixturenames):
+        return
+    first = _kind_of(metafunc.definition.name)
+    if metafunc.definition.get_closest_marker("newest_server"):
+        first = kinds[-1]
+    params = [
+        pytest.param(kind, id=kind.id, marks=() if kind is first else pytest.mark.soak)
+        for kind in kinds
+    ]
+    metafunc.parametrize("topology_source", params, indirect=True)
+
+
+@pytest.fixture
+def topology_source(request: pytest.FixtureRequest) -> Source:
+    """The kind of server that the groups of this test are made of."""
+    found: Source = getattr(request, "param", None) or _kind_of(request.node.name)
+    return found
 
 
 def has_waitaof(server: RedisServer) -> bool:
@@ -340,50 +377,56 @@ class SentinelServer(RedisServer):
 
 
 @pytest.fixture(scope="session")
-def _shared_cluster() -> Iterator[Cluster]:
-    cluster = Cluster(newest())
-    yield cluster
-    cluster.close()
+def _shared_groups() -> Iterator[dict[tuple[Any, Source], Any]]:
+    groups: dict[tuple[Any, Source], Any] = {}
+    yield groups
+    for group in groups.values():
+        group.close()
 
 
-@pytest.fixture(scope="session")
-def _shared_sentinels() -> Iterator[Sentinels]:
-    group = Sentinels(newest())
-    yield group
-    group.close()
+def _shared(groups: dict[tuple[Any, Source], Any], made_by: Any, source: Source) -> Any:
+    if (made_by, source) not in groups:
+        groups[made_by, source] = made_by(source)
+    group = groups[made_by, source]
+    group.flush()
+    return group
 
 
 @pytest.fixture
-def redis_cluster(_shared_cluster: Cluster) -> Cluster:
+def redis_cluster(
+    _shared_groups: dict[tuple[Any, Source], Any], topology_source: Source
+) -> Cluster:
     """A cluster that tests share, empty."""
-    _shared_cluster.flush()
-    return _shared_cluster
+    cluster: Cluster = _shared(_shared_groups, Cluster, topology_source)
+    return cluster
 
 
 @pytest.fixture
-def redis_sentinels(_shared_sentinels: Sentinels) -> Sentinels:
+def redis_sentinels(
+    _shared_groups: dict[tuple[Any, Source], Any], topology_source: Source
+) -> Sentinels:
     """A group behind sentinels that tests share, empty."""
-    _shared_sentinels.flush()
-    return _shared_sentinels
+    group: Sentinels = _shared(_shared_groups, Sentinels, topology_source)
+    return group
 
 
 @pytest.fixture
-def new_cluster() -> Iterator[Callable[..., Cluster]]:
+def new_cluster(topology_source: Source) -> Iterator[Callable[..., Cluster]]:
     """Call it, with the numbers of masters and of replicas of each, for a cluster of one's own."""
-    yield from _maker(Cluster)
+    yield from _maker(Cluster, topology_source)
 
 
 @pytest.fixture
-def new_sentinels() -> Iterator[Callable[..., Sentinels]]:
+def new_sentinels(topology_source: Source) -> Iterator[Callable[..., Sentinels]]:
     """Call it for a group of the test's own."""
-    yield from _maker(Sentinels)
+    yield from _maker(Sentinels, topology_source)
 
 
-def _maker(kind: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+def _maker(kind: Callable[..., Any], source: Source) -> Iterator[Callable[..., Any]]:
     made: list[Group] = []
 
     def new(*args: Any) -> Any:
-        made.append(kind(newest(), *args))
+        made.append(kind(source, *args))
         return made[-1]
 
     yield new

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 import pytest
+from fix_redis import RedisServer
 from fix_topologies import Cluster, Sentinels, wait_for
 from redis.exceptions import ResponseError
 
@@ -16,8 +17,11 @@ from gigapi_metadata.cli import main
 from gigapi_metadata.doctor import Finding, cluster, examine, sentinels, worst
 from gigapi_metadata.doctor.cluster import ClusterFacts
 from gigapi_metadata.doctor.finding import ok, warning
+from gigapi_metadata.doctor.reading import groups
 from gigapi_metadata.doctor.sentinels import Sentinel
 from gigapi_metadata.doctor.together import together
+from gigapi_metadata.stores.redis import connection
+from gigapi_metadata.stores.redis.attempts import Attempts
 
 # What several servers say
 
@@ -190,6 +194,39 @@ def test_every_node_of_a_cluster_is_examined_also_beside_dead_ones(
     assert level_of(found, f"127.0.0.1:{second.port}: maxmemory-policy is") == "error"
     assert main(["--catalog", cluster_.url, "doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)
+
+
+def test_a_node_that_hangs_is_named_and_the_others_are_examined(
+    new_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "PATIENCE_S", 0.5)
+    cluster_ = new_cluster(3, 1)
+    hung = cluster_.masters[0]
+    hung.pause()
+    found = look(cluster_.url)
+    assert [each for each in found if f":{hung.port}" in each.message and each.level == "error"]
+    assert {each.check for each in found} >= {"version", "memory"}
+
+
+def test_a_server_that_hangs_is_given_up_soon(
+    new_redis_server: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once: with the patience of other calls it would be asked for 25 seconds."""
+    monkeypatch.setattr(groups, "PATIENCE_S", 0.5)
+    attempts: list[Attempts] = []
+
+    class Noted(Attempts):
+        def failed(self, error: Exception) -> float:
+            attempts.append(self)
+            return super().failed(error)
+
+    monkeypatch.setattr(connection, "Attempts", Noted)
+    server = new_redis_server()
+    server.pause()
+    (fault,) = [each for each in look(server.url()) if each.check == "catalog"]
+    assert len(attempts) == 1
+    assert "can't be reached" in fault.message
+    assert "socket_timeout" not in fault.message
 
 
 def test_sentinels_that_are_down_and_a_quorum_that_can_not_be_reached(

@@ -66,7 +66,8 @@ def _of_redis(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
     evict = doctor.allow_eviction
     kind = connection.target.topology.kind
     if kind == "server":
-        facts = redis_reading.read(connection, url, redis_reading.NOWHERE)
+        with groups.alone(connection) as asked:
+            facts = redis_reading.read(asked, url, redis_reading.NOWHERE)
         yield from redis.findings(facts, allow_eviction=evict)
         return
     everywhere = ""

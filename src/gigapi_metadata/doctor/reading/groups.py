@@ -204,11 +204,21 @@ def _flags(replica: dict[str, str]) -> str:
 def _node(connection: RedisConnection, host: str, port: int) -> RedisConnection:
     """One server of the group, by the login of the URL."""
     target = connection.target
+    url = target.node_url(host, port, protocol=2, **_patience(connection))
+    return RedisConnection(url, call_s=PATIENCE_S).is_node()
+
+
+def alone(connection: RedisConnection) -> RedisConnection:
+    """The server of `connection`, which is one, asked with less patience."""
+    url = connection.target.url_with(**_patience(connection))
+    asked = RedisConnection(url, connection.durability, call_s=PATIENCE_S)
+    asked.shown_url = connection.shown_url
+    return asked
+
+
+def _patience(connection: RedisConnection) -> dict[str, float]:
     patience = min(PATIENCE_S, float(connection.socket_timeout_s))
-    url = target.node_url(
-        host, port, protocol=2, socket_timeout=patience, socket_connect_timeout=patience
-    )
-    return RedisConnection(url)
+    return {"socket_timeout": patience, "socket_connect_timeout": patience}
 
 
 def _why(fault: StoreError) -> str:

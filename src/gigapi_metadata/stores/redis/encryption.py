@@ -68,11 +68,11 @@ def speaks_tls(probe: socket.socket) -> bool:
         return False
 
 
-def greets_in_time(connection_class: type[Any]) -> type[Any]:
+def encrypts_in_time(connection_class: type[Any]) -> type[Any]:
     """redis-py's class of blocking TLS connections, whose greetings take no longer than connecting
     may: a server without TLS does not answer them at all."""
 
-    class GreetsInTime(connection_class):  # type: ignore[misc]
+    class EncryptsInTime(connection_class):  # type: ignore[misc]
         socket_timeout: float | None
 
         def _connect(self) -> Any:
@@ -85,4 +85,4 @@ def greets_in_time(connection_class: type[Any]) -> type[Any]:
             sock.settimeout(longest)
             return sock
 
-    return GreetsInTime
+    return EncryptsInTime

@@ -40,7 +40,7 @@ class Sentinels(Sentinel):
             if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
                 self.sentinels = answering_first(sentinel, self.sentinels)
                 return state["ip"], state["port"]
-            said[name_of(sentinel)] = None
+            said[name_of(sentinel)] = unknown(masters) if state is None else None
         raise nobody(service_name, said)
 
 
@@ -60,8 +60,17 @@ class AsyncSentinels(AsyncSentinel):
             if state and self.check_master_state(state, service_name):
                 self.sentinels = answering_first(sentinel, self.sentinels)
                 return state["ip"], state["port"]
-            said[name_of(sentinel)] = None
+            said[name_of(sentinel)] = unknown(masters) if state is None else None
         raise nobody(service_name, said)
+
+
+class UnknownService(exceptions.ResponseError):
+    """A sentinel watches none of this name."""
+
+
+def unknown(masters: Mapping[str, Any]) -> UnknownService:
+    """`masters`: those that the sentinel does watch."""
+    return UnknownService(f"watches {', '.join(map(str, masters)) or 'nothing'}")
 
 
 def answering_first(sentinel: Any, sentinels: Sequence[Any]) -> list[Any]:
@@ -77,14 +86,15 @@ def name_of(client: Any) -> str:
 
 def nobody(service: str, said: Mapping[str, Exception | None]) -> Exception:
     """The error of a service for which no sentinel names a master. `said`: what each answered
-    instead; None when it knows no such service or holds its master to be down. What will not pass
-    by waiting, as all refuse the login or show a wrong certificate, has a class of its own."""
+    instead; None when its master is down. What will not pass by waiting, as all refuse the login,
+    show a wrong certificate or know no such service, has a class of its own."""
     faults = [error for error in said.values() if error is not None]
-    text = "; ".join(
-        f"{name}: {error or 'knows no such service, or its master is down'}"
-        for name, error in said.items()
-    )
+    text = "; ".join(f"{name}: {error or 'its master is down'}" for name, error in said.items())
     if len(faults) == len(said):
+        if all(isinstance(error, UnknownService) for error in faults):
+            return UnknownService(
+                f"no sentinel knows a service {service!r}: its name is the path of the URL ({text})"
+            )
         if all(isinstance(error, AuthenticationError) for error in faults):
             return AuthenticationError(
                 f"that of the sentinels, which is ?sentinel_username=…&sentinel_password=… ({text})"

@@ -12,7 +12,8 @@ from redis.retry import Retry
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis import topology
 from gigapi_metadata.stores.redis.durability import Durability
-from gigapi_metadata.stores.redis.topology import Address, Topology
+from gigapi_metadata.stores.redis.slots import Address
+from gigapi_metadata.stores.redis.topology import Topology
 from gigapi_metadata.urls import has_bad_port, hide
 
 CONNECT_TIMEOUT_S = 5.0
@@ -82,8 +83,16 @@ class Target(NamedTuple):
         parts = urlsplit(self.url)
         login, at, _ = parts.netloc.rpartition("@")
         place = f"{login}{at}[{host}]:{port}" if ":" in host else f"{login}{at}{host}:{port}"
-        query = dict(parse_qsl(parts.query, keep_blank_values=True)) | options
-        return parts._replace(netloc=place, query=urlencode(query)).geturl()
+        return _with(parts._replace(netloc=place).geturl(), options)
+
+    def url_with(self, **options: object) -> str:
+        """The URL with further `options`. It holds the password."""
+        return _with(self.url, options)
+
+
+def _with(url: str, options: dict[str, object]) -> str:
+    place, _, query = url.partition("?")
+    return f"{place}?{urlencode(dict(parse_qsl(query, keep_blank_values=True)) | options)}"
 
 
 def parse_url(url: str) -> Target:
