@@ -52,12 +52,21 @@ def _kinds() -> list[Source]:
     return sorted(found, key=lambda source: tuple(map(int, source.version.split("."))))
 
 
+def _startable() -> list[Source]:
+    if kinds := _kinds():
+        return kinds
+    pytest.skip("no Redis server found that could be started")
+
+
 def _kind_of(name: str) -> Source:
     """The kind of server for the test of this name: the same in every run."""
-    kinds = _kinds()
-    if not kinds:
-        pytest.skip("no Redis server found that could be started")
+    kinds = _startable()
     return kinds[zlib.crc32(name.encode()) % len(kinds)]
+
+
+def newest() -> Source:
+    """The newest kind of server, for groups that a module's tests share."""
+    return _startable()[-1]
 
 
 _NEED_A_KIND = {"new_cluster", "new_sentinels", "redis_cluster", "redis_sentinels", "pair"}
