@@ -63,6 +63,8 @@ class LookAtFiles:
             except UnknownLayer:
                 continue  # said of its entries
             try:
+                if layer in layers:  # where nothing is registered, nothing need be there yet
+                    self._storages.reach(layer)
                 self._look_at_layer(layer, storage, before, aside)
             except StorageError as fault:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))

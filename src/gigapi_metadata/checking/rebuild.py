@@ -6,7 +6,8 @@ them, as if they were new. Killed half-way, it goes on when it is run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -15,12 +16,14 @@ from gigapi_metadata.checking import overlaps
 from gigapi_metadata.checking.files import is_data
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.overlaps import Candidate
-from gigapi_metadata.errors import InvalidEntry
+from gigapi_metadata.errors import InvalidEntry, StorageError
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.storage import FileInfo, Storages
+from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 
 BATCH_SIZE = 5000
+
+_CHUNK = 8 * 1024 * 1024
 
 Tell = Callable[[int], None]
 
@@ -50,7 +53,13 @@ class RebuildReport(msgspec.Struct):
 
 
 def tables_in(storages: Storages) -> list[tuple[str, str]]:
-    """(database, table) of all that has files in any layer, sorted."""
+    """(database, table) of all that has files in any layer, sorted.
+
+    Raises:
+        StorageError: a layer can't be reached: its folder is not there, say.
+    """
+    for layer in storages.layers:
+        storages.reach(layer)
     return sorted({name for layer in storages.layers for name in storages.tables(layer)})
 
 
@@ -72,11 +81,13 @@ def rebuild_table(
     is. `chunk_time` is when a file was last changed.
 
     Raises:
-        StorageError: a layer can't be listed; days before have been registered.
+        StorageError: a layer can't be reached or listed; days before have been registered.
         StoreError: the catalog failed; likewise.
     """
     report = RebuildReport(index.database, index.table, left_out=[], bad=[], doubtful=[])
     table = (index.database, index.table)
+    for layer in storages.layers:
+        storages.reach(layer)
     places = [(layer, storages.table(layer, *table)) for layer in storages.layers]
     days = {day for _, storage in places for day in storage.folders() if _is_plain(day)}
     leaving = _leaving(index)
@@ -97,8 +108,36 @@ def rebuild_table(
                     report.bad.append(BadFile(file.path, layer, outcome))
                 else:
                     candidates.append(overlaps.candidate(outcome, rank, footer))
-        _register(index, report, overlaps.decide(candidates), dry_run)
+        compared = _compared(candidates, dict(places), report)
+        _register(index, report, overlaps.decide(compared), dry_run)
     return report
+
+
+def _compared(
+    candidates: Sequence[Candidate],
+    storages: dict[str, LocalStorage | S3Storage],
+    report: RebuildReport,
+) -> list[Candidate]:
+    """`candidates`, those that look alike told apart by all their bytes."""
+    digests: dict[overlaps.Key, bytes] = {}
+    for each in overlaps.alike(candidates):
+        entry = each.entry
+        try:
+            digests[each.key] = _digest(storages[entry.layer], entry)
+        except StorageError as fault:
+            digests[each.key] = repr(each.key).encode()
+            report.doubtful.append(
+                f"{entry.path} can't be compared with others of its size, so all of them count: "
+                f"{fault}"
+            )
+    return [each._replace(digest=digests.get(each.key, each.digest)) for each in candidates]
+
+
+def _digest(storage: LocalStorage | S3Storage, entry: IndexEntry) -> bytes:
+    digest = sha256()
+    for start in range(0, entry.size_bytes, _CHUNK):
+        digest.update(storage.read(entry.path, start, min(start + _CHUNK, entry.size_bytes)))
+    return digest.digest()
 
 
 def _is_plain(day: str) -> bool:
