@@ -50,6 +50,34 @@ def test_nothing_there(lake: Lake, cli: Cli) -> None:
     assert cli("check", "db.other").code == 3
 
 
+@pytest.mark.parametrize("name", ["back\\slash", "two\nlines", "\udcff", "x" * 247])
+def test_one_odd_name_stops_nothing(lake: Lake, cli: Cli, name: str) -> None:
+    (entry,) = lake.fill(1, 1)
+    odd = lake.file(entry.path).with_name(f"{name}.parquet")
+    odd.write_bytes(b"junk")
+    lake.age(odd)
+    (lake.file("date=2024\\01")).mkdir()
+    lake.write("orphan.1")
+    code, out, _ = cli("check", "db.t", "--json", "--repair", "--backup", str(lake.folder))
+    found = json.loads(out)
+    assert (code, found["errors"]) == (1, [])
+    illegal = [each["path"] for each in found["findings"] if each["kind"] == "illegal-name"]
+    assert "date=2024\\01" in illegal
+    assert len(illegal) + len(found["mended"]) == 3
+    rebuilt = cli("rebuild", "--force", "--json").json
+    assert sorted(each["path"] for each in rebuilt["tables"][0]["bad"]) == sorted(illegal)
+    assert rebuilt["known"] == 1
+
+
+def test_rebuilding_a_database_with_a_dot(lake: Lake, cli: Cli) -> None:
+    lake.write("f.1")
+    lake.file("").parents[1].rename(lake.folder / "hot" / "my.db")
+    refused = cli("rebuild", "my.db.t")
+    assert refused.code == 3
+    assert "--database" in refused.err
+    assert cli("rebuild", "--database", "my.db", "t", "--json").json["registered"] == 1
+
+
 def test_damage_is_shown_and_mended(lake: Lake, cli: Cli) -> None:
     entries = lake.fill()
     lake.file(entries[0].path).unlink()

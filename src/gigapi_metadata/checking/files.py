@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from gigapi_metadata.checking.findings import Finding, Quarantine, Reread
+from gigapi_metadata.errors import InvalidName
 from gigapi_metadata.model import IndexEntry, QueuedPlan
-from gigapi_metadata.names import dir_of
+from gigapi_metadata.names import check_path, dir_of
 from gigapi_metadata.planning import ATTEMPT_STEM_CHARS, merge_target
 from gigapi_metadata.storage import FileInfo
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX
@@ -48,6 +49,15 @@ def is_data(path: str) -> bool:
     name = path.rpartition("/")[2]
     hidden = path.startswith(("_", ".")) or "/." in path or "/_" in path
     return name.endswith(SUFFIX) and not hidden
+
+
+def is_legal(path: str) -> bool:
+    """Whether an entry can name a file at `path`. File systems and S3 take other names as well."""
+    try:
+        check_path(path)
+    except InvalidName:
+        return False
+    return True
 
 
 def is_unfinished(path: str) -> bool:

@@ -52,6 +52,7 @@ KINDS: dict[str, Kind] = {
     "missing-file": Kind("fault", "its entry is removed, nothing is scheduled to be deleted"),
     "orphan": Kind("fault", "moved to quarantine; with --adopt registered"),
     "leftover": Kind("fault", "moved to quarantine"),
+    "illegal-name": Kind("fault"),
     "wrong-size": Kind("fault", "read again from the footer"),
     "wrong-rows": Kind("fault", "read again from the footer"),
     "wrong-times": Kind("fault", "read again from the footer"),

@@ -89,12 +89,19 @@ class LookAtFiles:
         for day in sorted(days):
             if day.startswith("."):
                 continue
+            if day and not files.is_legal(day):
+                self._say_illegal(layer, day, "folder")
+                continue
             try:
                 found = storage.walk(day) if day else storage.list("")
             except StorageError as fault:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))
                 unseen += len(days[day])
                 continue
+            for file in found:
+                if files.is_data(file.path) and not files.is_legal(file.path):
+                    self._say_illegal(layer, file.path, "file")
+            found = [file for file in found if files.is_legal(file.path)]
             number += sum(files.is_data(file.path) for file in found)
             suspects += files.compare(layer, days[day], found, claimed, young_s, options.adopt)
             self._look_for_unreadable(layer, storage, found)
@@ -110,6 +117,10 @@ class LookAtFiles:
         found_so = self._confirmed(layer, storage, suspects, aside)
         self._say(*self._plausible(layer, entries, found_so))
         self._look_at_quarantine(layer, storage)
+
+    def _say_illegal(self, layer: str, path: str, what: str) -> None:
+        text = f"no entry can name this {what}: rename it, or take it away"
+        self._say(Finding("illegal-name", text, path, layer))
 
     def _plausible(self, layer: str, entries: int, found: list[Finding]) -> list[Finding]:
         """`found`; where most of a layer would go, the mistake is rather elsewhere: another disk

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.checking import plans
-from gigapi_metadata.checking.files import Known
+from gigapi_metadata.checking.files import Known, is_legal
 from gigapi_metadata.checking.findings import Finding, Recount, Reindex, Reread
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.layers import LookAtFiles
@@ -20,7 +20,7 @@ from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import CorruptState, InvalidEntry, MetadataError
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.names import check_path, day_of, dir_of, iteration_of
+from gigapi_metadata.names import day_of, dir_of, iteration_of
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
 from gigapi_metadata.validation import check_entry
@@ -140,7 +140,7 @@ class _Look:
             check_entry(entry, *ref)
         except InvalidEntry as fault:
             self._invalid(stored, str(fault))
-            if not _is_legal(entry.path):
+            if not is_legal(entry.path):
                 return
         if entry.layer not in (self._layers or [""]):
             strange[entry.layer] = strange.get(entry.layer, 0) + 1
@@ -153,7 +153,7 @@ class _Look:
         mend: EntryRepair | Reread = Reread(
             stored.place, msgspec.structs.replace(entry, min_data=None, max_data=None)
         )
-        if not _is_legal(entry.path):
+        if not is_legal(entry.path):
             mend = EntryRepair(stored, None, keep=True)
         where = (entry.path, entry.layer, stored.place)
         self._say(Finding("invalid-entry", f"{stored.place}: {fault}", *where, mend))
@@ -251,11 +251,3 @@ class _Look:
         elif path not in self._known:
             bare = msgspec.structs.replace(entry, min_data=None, max_data=None)
             self._known[path] = Known(self._raw.place_of(path, entry.layer), bare)
-
-
-def _is_legal(path: str) -> bool:
-    try:
-        check_path(path)
-    except MetadataError:
-        return False
-    return True

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.checking import overlaps
-from gigapi_metadata.checking.files import is_data
+from gigapi_metadata.checking.files import is_data, is_legal
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.overlaps import Candidate
 from gigapi_metadata.errors import InvalidEntry, StorageError
@@ -23,6 +23,7 @@ from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 
 BATCH_SIZE = 5000
 
+_ILLEGAL = "no entry can name it: rename it, and run this again"
 _CHUNK = 8 * 1024 * 1024
 
 Tell = Callable[[int], None]
@@ -89,17 +90,12 @@ def rebuild_table(
     for layer in storages.layers:
         storages.reach(layer)
     places = [(layer, storages.table(layer, *table)) for layer in storages.layers]
-    days = {day for _, storage in places for day in storage.folders() if _is_plain(day)}
     leaving = _leaving(index)
-    for day in ["", *sorted(days)]:
+    for day in ["", *_days(report, places)]:
         candidates: list[Candidate] = []
         for rank, (layer, storage) in enumerate(places):
-            listed = storage.walk(day) if day else storage.list("")
-            files = [
-                file
-                for file in listed
-                if is_data(file.path) and not _is_leaving(report, leaving, layer, file)
-            ]
+            listed = _listed(report, layer, storage, day)
+            files = [file for file in listed if not _is_leaving(report, leaving, layer, file)]
             report.found += len(files)
             read = footers.read(storage, table, layer, files, writer_id, raw=True)
             for file, (outcome, footer) in zip(files, read, strict=True):
@@ -138,6 +134,31 @@ def _digest(storage: LocalStorage | S3Storage, entry: IndexEntry) -> bytes:
     for start in range(0, entry.size_bytes, _CHUNK):
         digest.update(storage.read(entry.path, start, min(start + _CHUNK, entry.size_bytes)))
     return digest.digest()
+
+
+def _days(
+    report: RebuildReport, places: Sequence[tuple[str, LocalStorage | S3Storage]]
+) -> list[str]:
+    """The first folders of all layers; those that no entry can name are bad."""
+    days: set[str] = set()
+    for layer, storage in places:
+        for day in filter(_is_plain, storage.folders()):
+            if is_legal(day):
+                days.add(day)
+            else:
+                report.bad.append(BadFile(day, layer, _ILLEGAL))
+    return sorted(days)
+
+
+def _listed(
+    report: RebuildReport, layer: str, storage: LocalStorage | S3Storage, day: str
+) -> list[FileInfo]:
+    """A day's data files; those that no entry can name are bad."""
+    found = storage.walk(day) if day else storage.list("")
+    files = [file for file in found if is_data(file.path)]
+    odd = [BadFile(file.path, layer, _ILLEGAL) for file in files if not is_legal(file.path)]
+    report.bad += odd
+    return [file for file in files if is_legal(file.path)] if odd else files
 
 
 def _is_plain(day: str) -> bool:
@@ -210,5 +231,6 @@ def count_files(storages: Storages, tables: Iterable[tuple[str, str]]) -> int:
         for layer in storages.layers
         for storage in [storages.table(layer, *table)]
         for day in ["", *filter(_is_plain, storage.folders())]
+        if is_legal(day or "x")
         for file in (storage.walk(day) if day else storage.list(""))
     )

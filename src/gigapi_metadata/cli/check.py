@@ -252,13 +252,9 @@ def _finding(each: Finding) -> dict[str, Any]:
     return {
         "kind": each.kind,
         "level": each.level,
-        "path": _text(each.path),
+        "path": output.utf8(each.path),
         "layer": each.layer,
-        "place": _text(each.place),
-        "detail": _text(each.detail),
+        "place": output.utf8(each.place),
+        "detail": output.utf8(each.detail),
         "remedy": each.remedy,
     }
-
-
-def _text(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
