@@ -44,6 +44,33 @@ def bare(entry: IndexEntry) -> IndexEntry:
     return msgspec.structs.replace(entry, min_data=None, max_data=None)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("way", ["check", "reindex"])
+def test_a_day_whose_counts_were_all_lost(lake: Lake, way: str, alone: bool) -> None:
+    """It is named by nothing, and we have never written to it."""
+    if lake.kind != "redis":
+        pytest.skip("GigAPI writes there")
+    entries = [] if alone else lake.fill()
+    entry = lake.entry(lake.write("of-gigapi.1", 3))
+    path = entry.path.replace("2024-01-15", "2024-01-17")
+    GoLike(lake.client, lake.layers, ((3600, 10**9, 1),)).add(
+        bare(msgspec.structs.replace(entry, path=path))
+    )
+    lake.client.hdel("folders:db:t", path.rpartition("/")[0])
+    assert len(lake.index.get_all()) == len(entries), "GigAPI does not find it, either"
+    if way == "check":
+        wrong = [each for each in lake.check(storage=False).faults if each.kind == "wrong-count"]
+        assert [each.path for each in wrong] == [path.rpartition("/")[0]]
+        lake.repair(storage=False)
+        assert lake.kinds(storage=False) == []
+        assert lake.index.paths()[-1] == path.rpartition("/")[0]
+    else:
+        lake.index.reindex()
+    for found in (lake.index.get_all(), lake.index.query(after=0)):
+        assert path in [each.path for each in found]
+        assert len(found) == len(entries) + 1
+
+
 def test_what_harms_only_where_gigapi_works(lake: Lake) -> None:
     """A file that comes back is planned again, and still waits to be deleted. We pass over that."""
     if lake.kind != "redis":

@@ -16,6 +16,9 @@ from gigapi_metadata import Catalog, Layer, StoreError, connect
 from gigapi_metadata.checking import CheckOptions, Footers, check_table, repair_table
 from gigapi_metadata.doctor import examine
 from gigapi_metadata.storage import Storages
+from gigapi_metadata.stores.redis.connection import RedisConnection
+from gigapi_metadata.stores.redis.scripts import MEND
+from gigapi_metadata.stores.redis.session import MENDING_REFUSED_S
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
 USERS = dict(re.findall(r"^(ACL SETUSER (\w+) .*)$", DOCS, re.MULTILINE))
@@ -111,6 +114,40 @@ def test_a_reader_finds_what_a_go_process_has_written(open_as: OpenAs, server: R
         for key in client.scan_iter("gigapi-metadata:*"):
             client.delete(key)
     read_all(open_as("reader"))
+
+
+def test_a_reader_does_not_try_to_mend_with_each_query(
+    open_as: OpenAs, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the server note a denial for each: once a minute."""
+    with connect(server.url(), LAYERS, MERGE) as owner:
+        owner.table("db", "t").batch([in_hot(1)])
+    with server.client() as client:
+        client.delete("gigapi-metadata:indexed:db:t")
+    table = open_as("reader").table("db", "t")
+    connection: Any = table.connection
+    tried: list[Any] = []
+
+    def perform(request: Any) -> Any:
+        if getattr(request, "script", None) is MEND:
+            tried.append(request)
+        return RedisConnection.perform(connection, request)
+
+    monkeypatch.setattr(connection, "perform", perform)
+    now_s = 0.0
+    monkeypatch.setattr(table._verbs.store._session.full_checks, "_clock", lambda: now_s)
+    for minute in range(1, 3):
+        for _ in range(5):
+            assert [each.path for each in table.query(after=0)] == [entry(1).path]
+            assert [each.path for each in table.iter_query(after=0)] == [entry(1).path]
+            now_s += 1
+        assert len(tried) == minute
+        now_s += MENDING_REFUSED_S
+    # Somebody who may has mended it; a change beside him is seen.
+    with connect(server.url(), LAYERS, MERGE) as owner:
+        owner.table("db", "t").query(after=0)
+        owner.table("db", "t").batch([in_hot(2)])
+    assert len(table.query(after=0)) == 2
 
 
 def test_a_writer_writes_but_does_not_take_plans(open_as: OpenAs) -> None:
@@ -220,7 +257,7 @@ def test_the_workers_rights_are_what_the_code_calls() -> None:
     source = Path(__file__).resolve().parents[2] / "src" / "gigapi_metadata" / "stores" / "redis"
     lua = "".join(file.read_text() for file in (source / "lua").glob("*.lua"))
     python = "".join(file.read_text() for file in source.glob("*.py"))
-    called = {name.lower() for name in re.findall(r"redis\.p?call\('(\w+)'", lua)}
+    called = {name.lower() for name in re.findall(r"(?:redis\.p?call|\bread)\('(\w+)'", lua)}
     called |= {name.lower() for name in re.findall(r"\(\"([A-Z]{3,})\"", python)} - {"hset"}
     given = set(re.findall(r"\+(\w+)(?= |$)", ROLES["worker"]))
     by_library = {"ping", "select", "scan"}  # redis-py's own calls

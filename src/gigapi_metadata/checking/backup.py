@@ -85,11 +85,16 @@ def _plans_sorted_out(stored: list[StoredPlan]) -> tuple[list[QueuedPlan], list[
 def _write_raw(file: BinaryIO, stored: list[StoredEntry] | list[StoredPlan]) -> bool:
     lines = [
         {
-            "place": each.place,
-            "name": each.name if isinstance(each, StoredEntry) else "",
+            "place": _text(each.place),
+            "name": _text(each.name) if isinstance(each, StoredEntry) else "",
             "raw": b64encode(each.raw).decode(),
         }
         for each in stored
     ]
     file.write(_encode(lines))
     return bool(lines)
+
+
+def _text(name: str) -> str:
+    """A name that may be no UTF-8, for people."""
+    return name.encode(errors="backslashreplace").decode()

@@ -12,7 +12,13 @@ from gigapi_metadata.checking.files import Known
 from gigapi_metadata.checking.findings import Expire, Finding, Quarantine, Reread
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.options import Checked, CheckOptions
-from gigapi_metadata.errors import CorruptState, FileMissing, StorageError, UnknownLayer
+from gigapi_metadata.errors import (
+    CorruptState,
+    FileMissing,
+    InvalidName,
+    StorageError,
+    UnknownLayer,
+)
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import QueuedPlan
@@ -94,7 +100,7 @@ class LookAtFiles:
                 continue
             try:
                 found = storage.walk(day) if day else storage.list("")
-            except StorageError as fault:
+            except (StorageError, InvalidName) as fault:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))
                 unseen += len(days[day])
                 continue

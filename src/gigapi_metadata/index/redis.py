@@ -11,7 +11,7 @@ from gigapi_metadata.model import Layer
 from gigapi_metadata.planning import DEFAULT_DROP_GRACE_S, DEFAULT_LEASE_S
 from gigapi_metadata.stores.redis.connection import AsyncRedisConnection, RedisConnection
 from gigapi_metadata.stores.redis.durability import Durability
-from gigapi_metadata.stores.redis.reading import mend
+from gigapi_metadata.stores.redis.repair import reindex
 from gigapi_metadata.stores.redis.store import RedisStore
 
 
@@ -79,8 +79,10 @@ class RedisIndex(Index[RedisConnection]):
     def reindex(self) -> None:
         """Make the index that queries by time use anew, from what is stored. Needed only where
         somebody has changed its keys, or entries, by hand. Safe at any time, in steps of some
-        20,000 files: queries beside it find what they otherwise find, and new files are kept."""
-        self._run(mend(self._verbs.ref, anew=True))
+        20,000 files: queries beside it find what they otherwise find, and new files are kept. Finds
+        days whose folders GigAPI has lost count of, so that queries find them. Scans the
+        keyspace."""
+        self._run(reindex(self._verbs.ref))
 
 
 class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
@@ -108,7 +110,7 @@ class AsyncRedisIndex(AsyncIndex[AsyncRedisConnection]):
 
     async def reindex(self) -> None:
         """See `RedisIndex.reindex`."""
-        await self._run(mend(self._verbs.ref, anew=True))
+        await self._run(reindex(self._verbs.ref))
 
 
 class RedisDBIndex(DBIndex[RedisConnection]):

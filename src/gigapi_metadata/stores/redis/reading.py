@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from gigapi_metadata.errors import StoreError, Unavailable
+from gigapi_metadata.errors import CorruptState, StoreError, Unavailable
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import day_of
 from gigapi_metadata.stores.base import Part, PlacedT, Selection, Steps, TableRef
@@ -99,7 +99,7 @@ def select(
         # A file went between the two calls: it was removed, or merged. One that is named once more
         # had gone before, in a way that shows nowhere else.
         suspects = {path.partition(b"/")[0] for path in gone & missed}
-        if suspects and not (yield from _mended(table, suspects)):
+        if suspects and not (yield from _mended(table, checks, suspects)):
             break
         missed = gone
     return (yield from _filtered(table, selection, decode))
@@ -142,9 +142,11 @@ def _as_parts(entries: list[IndexEntry], size: int) -> Steps[None]:
 
 def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
     """The days that hold files, as far as `selection.folder` leaves them open, sorted."""
-    dirs, known = yield Pipeline([("HKEYS", keys.folders(table)), ("HKEYS", keys.indexed(table))])
+    folders = keys.folders(table)
+    dirs, known = yield Pipeline([("HKEYS", folders), ("HKEYS", keys.indexed(table))])
     # GigAPI can lose count of a folder and then lists it no more; its day is known by the index.
-    found = {day_of(dir.decode()) for dir in dirs} | {day.decode() for day in known}
+    found = {day_of(decode_field(dir, folders)) for dir in dirs}
+    found |= {day.decode(errors="surrogateescape") for day in known}
     first, slash, _ = selection.folder.partition("/")
     return sorted(
         day
@@ -153,13 +155,30 @@ def days(table: TableRef, selection: Selection) -> Steps[list[str]]:
     )
 
 
+def decode_field(field: bytes, key: str) -> str:
+    """The name of a field of a hash of GigAPI's.
+
+    Raises:
+        CorruptState: it is no UTF-8, so no path that anybody could have added.
+    """
+    try:
+        return field.decode()
+    except UnicodeDecodeError as fault:
+        shown = field[:200].decode(errors="backslashreplace")
+        raise CorruptState(
+            f"{key} has a field that is no UTF-8: {shown}; `gigapi-metadata check` says what "
+            "can be done"
+        ) from fault
+
+
 def mend(table: TableRef, *, anew: bool = False, suspects: Collection[bytes] = ()) -> Steps[None]:
     """Bring the time index up to what is stored; `anew` forgets it first. In steps, others write
     between them.
 
     suspects: days that are to be listed anew, whether or not they show a change.
     """
-    names = [day.decode(errors="surrogateescape") for day in suspects]
+    names = [day.decode(errors="replace") for day in suspects]
+    anew = anew or any("\ufffd" in name for name in names)  # no UTF-8: a script can't be told of it
     job: dict[str, Any] = places(table) | {"anew": anew, "suspects": names, "budget": MEND_FILES}
     left = 1
     while left:
@@ -172,13 +191,17 @@ def mend(table: TableRef, *, anew: bool = False, suspects: Collection[bytes] = (
         job |= {"anew": False, "suspects": []}
 
 
-def _mended(table: TableRef, suspects: Collection[bytes] = ()) -> Steps[bool]:
-    """`mend`, where that can be: not for a user who may only read, nor on a replica."""
+def _mended(table: TableRef, checks: FullChecks, suspects: Collection[bytes] = ()) -> Steps[bool]:
+    """`mend`, where that can be: not for a user who may only read, nor on a replica. Neither tries
+    it with each query."""
+    if not checks.may_mend:
+        return False
     try:
         yield from mend(table, suspects=suspects)
     except Unavailable:
         raise
     except StoreError:
+        checks.mending_refused()
         return False
     return True
 
@@ -194,7 +217,7 @@ def _ask(
             outcome, *found = yield Call(SELECT, index_keys(table), _pack(job))
         if outcome != b"STALE" or attempt == MENDINGS:
             break
-        if not (yield from _mended(table)):
+        if not (yield from _mended(table, checks)):
             break
     return outcome, found
 

@@ -183,7 +183,7 @@ class RedisRepairs:
                     item["idle"] = job.key(keys.idle(old.place.removesuffix(":processing")))
             if plan is not None and plan.kind == "merge":
                 of = (plan.iteration, plan.layer, plan.writer_id)
-                item |= {"ready": job.key(keys.ready(table, *of)), "dir": plan.dir}
+                item |= {"ready": job.key(keys.ready(table, *of)), "dir": job.raw(_raw(plan.dir))}
             elif plan is not None and plan.kind == "drop":
                 item["day"] = day_of(plan.paths[0])
             job.items.append(item)
@@ -191,15 +191,22 @@ class RedisRepairs:
 
     def recount(self, table: TableRef, places: Sequence[str]) -> Steps[None]:
         """See `Repairable.recount`. One script call a day."""
-        head = keys.files(table, "")
         for place in places:
             job = _Job(table)
-            job.days.append({"files": job.key(place), "day": place.removeprefix(head)})
+            job.days.append({"files": job.key(place)})
             yield from job.call()
 
     def reindex(self, table: TableRef) -> Steps[None]:
         """See `Repairable.reindex`."""
-        yield from mend(table, anew=True)
+        yield from reindex(table)
+
+
+def reindex(table: TableRef) -> Steps[None]:
+    """Make the time index anew, of every day that has files: also of one whose folders GigAPI has
+    lost count of, which nothing else names. Scans the keyspace."""
+    head = keys.files(table, "")
+    found = yield Scan(keys.glob_escape(head) + "*")
+    yield from mend(table, anew=True, suspects=[key[len(head.encode()) :] for key in found])
 
 
 class _Job:
@@ -290,7 +297,7 @@ def _stored_plan(queue: QueueList, raw: bytes, records: dict[bytes, bytes]) -> S
         due_s = _due_s(fields.get("time_s"))
         text = raw if due_s is not None else msgspec.json.encode({**fields, "time_s": 0})
         (plan,) = plans_in(queue, [text], records)
-    except (CorruptState, msgspec.DecodeError, RecursionError) as fault:
+    except (CorruptState, *documents.FAULTS) as fault:
         shown = str(fault) if isinstance(fault, CorruptState) else f"{queue.key}: {fault}"
         return StoredPlan(queue.key, raw, None, queue.leased, fault=shown)
     held_back = queue.leased and plan.state == "waiting" and due_s is not None

@@ -75,8 +75,14 @@ class Receipts:
             self._free.append(slot)
 
 
+MENDING_REFUSED_S = 60
+"""How long a client that may not write to the time index does not try to: a replica becomes a
+master, a user gets more rights."""
+
+
 class FullChecks:
-    """When a query is to check all days and folders of a table. Per process; threads may share it.
+    """When a query is to check all days and folders of a table, and whether it may mend the time
+    index. Per process; threads may share it.
 
     clock: seconds that only go up.
     """
@@ -84,6 +90,16 @@ class FullChecks:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._next: dict[TableRef, float] = {}
+        self._refused_until = float("-inf")
+
+    @property
+    def may_mend(self) -> bool:
+        """Whether mending was not refused of late."""
+        return self._clock() >= self._refused_until
+
+    def mending_refused(self) -> None:
+        """It was, just now."""
+        self._refused_until = self._clock() + MENDING_REFUSED_S
 
     @contextmanager
     def turn(self, table: TableRef) -> Iterator[bool]:

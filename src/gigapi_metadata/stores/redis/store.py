@@ -35,7 +35,7 @@ from gigapi_metadata.stores.redis.commit import commit_call
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
 from gigapi_metadata.stores.redis.importing import import_job
 from gigapi_metadata.stores.redis.queues import QueueList, plans_from, plans_in, queue_of
-from gigapi_metadata.stores.redis.reading import Decode, in_order, select, stream
+from gigapi_metadata.stores.redis.reading import Decode, decode_field, in_order, select, stream
 from gigapi_metadata.stores.redis.repair import RedisRepairs
 from gigapi_metadata.stores.redis.scripts import (
     COMMIT,
@@ -323,10 +323,13 @@ class RedisStore(RedisRepairs):
 
     def folders(self, table: TableRef) -> Steps[list[str]]:
         """See `Store.folders`. One HGETALL."""
-        counts = yield Command(("HGETALL", keys.folders(table)))
+        key = keys.folders(table)
+        counts = yield Command(("HGETALL", key))
         # GigAPI can leave a count at zero or below.
         return sorted(
-            dir.decode() for dir, count in counts.items() if not count.startswith((b"-", b"0"))
+            decode_field(dir, key)
+            for dir, count in counts.items()
+            if not count.startswith((b"-", b"0"))
         )
 
     def _scan(self, pattern: str) -> Steps[set[str]]:

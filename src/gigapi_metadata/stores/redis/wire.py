@@ -138,10 +138,10 @@ def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) ->
         yield _pack_all(request.commands)
         return
     if isinstance(request, (Command, Plain)):
-        yield hiredis.pack_command(_tuple(request.args))
+        yield _pack(request.args)
         return
     head = request.head(unknown_script=unknown_script)
-    first = hiredis.pack_command(head)
+    first = _pack(head)
     rest = first[first.index(b"\n") + 1 :]
     parts = [b"*%d\r\n" % (len(head) + len(request.arguments)), rest]
     size = len(rest)
@@ -155,11 +155,24 @@ def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) ->
 
 
 def _pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
-    return b"".join([hiredis.pack_command(_tuple(command)) for command in commands])
+    return b"".join([_pack(command) for command in commands])
 
 
-def _tuple(arguments: Any) -> tuple[Any, ...]:
-    return tuple(arguments)
+def _pack(arguments: Sequence[Any]) -> bytes:
+    try:
+        command: bytes = hiredis.pack_command(tuple(arguments))
+    except UnicodeEncodeError:
+        command = hiredis.pack_command(tuple(_as_stored(arguments)))
+    return command
+
+
+def _as_stored(arguments: Sequence[Any]) -> list[Any]:
+    """Arguments of which some are names that were read off the server and are no UTF-8: what could
+    not be decoded stands in them as Python has it."""
+    return [
+        each.encode(errors="surrogateescape") if isinstance(each, str) else each
+        for each in arguments
+    ]
 
 
 def through_client(client: Any, request: Request, *, unknown_script: bool = False) -> Any:
@@ -167,15 +180,20 @@ def through_client(client: Any, request: Request, *, unknown_script: bool = Fals
     if isinstance(request, Pipeline):
         pipeline = client.pipeline(transaction=False)
         for command in request.commands:
-            pipeline.execute_command(*command)
+            pipeline.execute_command(*_named(command))
         return pipeline.execute()
     if isinstance(request, Scan):
         found = client.scan_iter(match=request.pattern, count=SCAN_COUNT)
         return _gathered(found) if hasattr(found, "__anext__") else set(found)
     if isinstance(request, (Command, Plain)):
-        return client.execute_command(*request.args)
+        return client.execute_command(*_named(request.args))
     head = request.head(unknown_script=unknown_script)
-    return client.execute_command(*head, *request.arguments)
+    return client.execute_command(*_named(head), *request.arguments)
+
+
+def _named(arguments: Sequence[Any]) -> list[Any]:
+    """As `_as_stored`; redis-py looks for the command's name, which is text."""
+    return [arguments[0], *_as_stored(arguments[1:])]
 
 
 async def _gathered(found: AsyncIterator[bytes]) -> set[bytes]:

@@ -6,10 +6,10 @@
 -- ARGV[1]  MessagePack:
 --   entries  [{files, path, old, keep, to?, to_path?, new?}]: `old` is the document under `path` in KEYS[files];
 --            `new` goes to KEYS[to] under `to_path`, which must be the same place or free
---   path and old are [offset, length] in ARGV[2]: they need not be valid text
+--   path, old and dir are [offset, length] in ARGV[2]: they need not be valid text
 --   items    [{list, old, keep, layer, living, dead, new?, idle?, ready?, dir?, day?}]: living, dead: [{files,
 --            path}]; with idle, the new item goes to the head of that list; day: of a drop's file
---   days     [{files, day}]: whose dirs to count, beside those that lose or get a file
+--   days     [{files}]: whose dirs to count, beside those that lose or get a file
 --   wrong    [{key, command}]: keys of our own to remove if they are of another type than `command` reads;
 --            nothing else is done with them
 -- ARGV[2]  what these stand for
@@ -123,7 +123,7 @@ for _, each in ipairs(job.items) do
     end
     if each.ready then
       -- Whoever asks for a plan next looks into this dir and notes what is really due.
-      redis.call('ZADD', KEYS[each.ready], 'LT', now, each.dir)
+      redis.call('ZADD', KEYS[each.ready], 'LT', now, text_at(each.dir))
     end
     if each.day then
       changed[each.day] = true -- the index may have yet to notice the removal by this very item
@@ -133,7 +133,7 @@ for _, each in ipairs(job.items) do
 end
 
 for _, each in ipairs(job.days) do
-  recount[each.files] = each.day
+  recount[each.files] = day_in(each.files)
 end
 if next(recount) then
   local counted = redis.call('HKEYS', KEYS[1])
