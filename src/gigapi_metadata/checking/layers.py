@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from gigapi_metadata.checking import files, plans, quarantine
 from gigapi_metadata.checking.files import Known
-from gigapi_metadata.checking.findings import Expire, Finding, Quarantine, Reread
+from gigapi_metadata.checking.findings import Expire, Finding, Reread
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import (
@@ -26,13 +26,16 @@ from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 from gigapi_metadata.stores.repairing import EntryRepair, StoredEntry, StoredPlan
 
+_STRAYS = ("orphan", "leftover", "unregistered")
+
 FEW = 10
 """Up to so many entries or files may go although they are most of a layer's."""
 
 
 class LookAtFiles:
     """Compares the entries `known` with their files, and notes in `found` what is wrong. Of the
-    `unreadable` entries it takes out those that can be made anew from their files."""
+    `unreadable` entries it takes out those that can be made anew from their files. `lost`: folders
+    that have more files by their count than by their entries."""
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class LookAtFiles:
         known: Mapping[str, Known],
         unreadable: list[StoredEntry],
         found: Checked,
+        lost: Collection[str],
     ) -> None:
         self._raw = TableRepairs(index)
         self._index = index
@@ -54,6 +58,7 @@ class LookAtFiles:
         self._known = known
         self._unreadable = unreadable
         self._found = found
+        self._lost = () if options.force else lost
         self._writers: dict[tuple[str, str], str] = {}
 
     def _say(self, *findings: Finding) -> None:
@@ -89,7 +94,7 @@ class LookAtFiles:
             if known.entry.layer == layer:
                 days.setdefault(day_of(dir_of(path)), {})[path] = known
         days.setdefault("", {})
-        claimed = files.claims(layer, _plans(before), aside)
+        claimed = files.claims(layer, _plans(before), aside, self._lost)
         suspects: list[Finding] = []
         number = unseen = 0
         for day in sorted(days):
@@ -166,11 +171,12 @@ class LookAtFiles:
     ) -> list[Finding]:
         """Those that are still so. A file passes from a plan to an entry to a drop; whoever looks
         at plans, then entries, then plans again meets it in one of them."""
-        strays = [each for each in suspects if isinstance(each.mend, Quarantine)]
-        others = [each for each in suspects if not isinstance(each.mend, Quarantine)]
+        strays = [each for each in suspects if each.kind in _STRAYS]
+        others = [each for each in suspects if each.kind not in _STRAYS]
         for looks_at_entries in (True, False):
             if strays:
-                claimed = files.claims(layer, _plans(self._raw.stored_plans()), aside)
+                stored = _plans(self._raw.stored_plans())
+                claimed = files.claims(layer, stored, aside, self._lost)
                 strays = [
                     each
                     for each in strays

@@ -52,12 +52,20 @@ class Candidate(NamedTuple):
         return self.entry.path, self.entry.layer
 
 
+class Left(NamedTuple):
+    """Why a file does not count, and which one has its rows."""
+
+    why: str
+    counting: Key
+
+
 class Decision(NamedTuple):
-    """`left_out`: path and layer -> why. `doubtful`: sentences about what can't be told."""
+    """`doubtful`: sentences about what can't be told. `unclear`: which files a note leaves open."""
 
     taken: list[IndexEntry]
-    left_out: dict[Key, str]
+    left_out: dict[Key, Left]
     doubtful: list[str]
+    unclear: set[Key]
 
 
 def candidate(entry: IndexEntry, rank: int, footer: bytes) -> Candidate:
@@ -88,23 +96,26 @@ def alike(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def decide(candidates: Sequence[Candidate]) -> Decision:
     """Which of a day's files, of all layers, count. Equal digests mean equal files."""
-    left: dict[Key, str] = {}
+    left: dict[Key, Left] = {}
     by_dir: dict[str, list[Candidate]] = {}
     for each in candidates:
         by_dir.setdefault(dir_of(each.entry.path), []).append(each)
     doubtful: list[str] = []
+    unclear: set[Key] = set()
     for group in by_dir.values():
         twins = _twins(group)
         for key, best in twins.items():
-            left[key] = f"the same file as {best.entry.path} in {best.entry.layer!r}"
+            why = f"the same file as {best.entry.path} in {best.entry.layer!r}"
+            left[key] = Left(why, best.key)
         notes = _Notes(group, twins)
         left |= notes.left
-        more, unclear = _attempts(group, left)
+        more, doubts = _attempts(group, left)
         left |= more
         counted = [each for each in group if each.key not in left]
-        doubtful += [*notes.doubtful, *unclear, *_overlaps(counted)]
+        doubtful += [*notes.doubtful, *doubts, *_overlaps(counted)]
+        unclear |= notes.unclear
     taken = [each.entry for each in candidates if each.key not in left]
-    return Decision(taken, left, doubtful)
+    return Decision(taken, left, doubtful, unclear)
 
 
 def is_within(entry: IndexEntry, merged: IndexEntry) -> bool:
@@ -146,8 +157,9 @@ class _Notes:
     """
 
     def __init__(self, group: Sequence[Candidate], twins: dict[Key, Candidate]) -> None:
-        self.left: dict[Key, str] = {}
+        self.left: dict[Key, Left] = {}
         self.doubtful: list[str] = []
+        self.unclear: set[Key] = set()
         self._twins = twins
         self._held: dict[Key, set[Key]] = {}
         self._marked: dict[str, list[Candidate]] = {}
@@ -179,7 +191,7 @@ class _Notes:
         self._held[merged.key] = {self._counting(each).key for each in named}
         for each in map(self._counting, named):
             late = ", though changed after it" if _is_younger(each, merged) else ""
-            self.left[each.key] = f"merged into {merged.entry.path}{late}"
+            self.left[each.key] = Left(f"merged into {merged.entry.path}{late}", merged.key)
 
     def _objection(self, merged: Candidate, named: Sequence[Candidate], complete: bool) -> str:
         """What speaks against `merged` being made of `named`; "" if nothing does."""
@@ -203,6 +215,7 @@ class _Notes:
         return self._twins.get(each.key, each)
 
     def _doubt(self, merged: Candidate, named: Sequence[Candidate], why: str) -> None:
+        self.unclear |= {merged.key, *(each.key for each in named)}
         first = named[0].entry.path
         which = first if len(named) == 1 else f"{first} and {len(named) - 1} more"
         self.doubtful.append(
@@ -215,7 +228,9 @@ def _is_younger(each: Candidate, merged: Candidate) -> bool:
     return each.entry.chunk_time > merged.entry.chunk_time
 
 
-def _attempts(group: Sequence[Candidate], left: dict[Key, str]) -> tuple[dict[Key, str], list[str]]:
+def _attempts(
+    group: Sequence[Candidate], left: dict[Key, Left]
+) -> tuple[dict[Key, Left], list[str]]:
     """Of attempts at one merge the newest counts; none if one of them counts elsewhere already."""
     stems: dict[tuple[str, int, str], dict[object, list[Candidate]]] = {}
     for each in group:
@@ -225,7 +240,7 @@ def _attempts(group: Sequence[Candidate], left: dict[Key, str]) -> tuple[dict[Ke
             alike = (each.merged_from, entry.row_count, entry.min_time, entry.max_time)
             stem = stems.setdefault((stem_of(entry.path), each.level, entry.layer), {})
             stem.setdefault(alike, []).append(each)
-    found: dict[Key, str] = {}
+    found: dict[Key, Left] = {}
     unclear = []
     for sorts in stems.values():
         for same in sorts.values():
@@ -234,7 +249,8 @@ def _attempts(group: Sequence[Candidate], left: dict[Key, str]) -> tuple[dict[Ke
             )
             for each in same:
                 if each is not best and each.key not in left:
-                    found[each.key] = f"another attempt at the merge that made {best.entry.path}"
+                    why = f"another attempt at the merge that made {best.entry.path}"
+                    found[each.key] = Left(why, best.key)
         counted = [
             each.entry.path
             for same in sorts.values()

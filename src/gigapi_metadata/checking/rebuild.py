@@ -7,16 +7,16 @@ them, as if they were new. Killed half-way, it goes on when it is run again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from gigapi_metadata.checking import overlaps
+from gigapi_metadata.checking.digests import told_apart
 from gigapi_metadata.checking.files import is_data, is_legal
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.overlaps import Candidate
-from gigapi_metadata.errors import InvalidEntry, StorageError
+from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
@@ -24,7 +24,6 @@ from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 BATCH_SIZE = 5000
 
 _ILLEGAL = "no entry can name it: rename it, and run this again"
-_CHUNK = 8 * 1024 * 1024
 
 Tell = Callable[[int], None]
 
@@ -104,36 +103,10 @@ def rebuild_table(
                     report.bad.append(BadFile(file.path, layer, outcome))
                 else:
                     candidates.append(overlaps.candidate(outcome, rank, footer))
-        compared = _compared(candidates, dict(places), report)
+        compared, doubtful = told_apart(candidates, dict(places))
+        report.doubtful += doubtful
         _register(index, report, overlaps.decide(compared), dry_run)
     return report
-
-
-def _compared(
-    candidates: Sequence[Candidate],
-    storages: dict[str, LocalStorage | S3Storage],
-    report: RebuildReport,
-) -> list[Candidate]:
-    """`candidates`, those that look alike told apart by all their bytes."""
-    digests: dict[overlaps.Key, bytes] = {}
-    for each in overlaps.alike(candidates):
-        entry = each.entry
-        try:
-            digests[each.key] = _digest(storages[entry.layer], entry)
-        except StorageError as fault:
-            digests[each.key] = repr(each.key).encode()
-            report.doubtful.append(
-                f"{entry.path} can't be compared with others of its size, so all of them count: "
-                f"{fault}"
-            )
-    return [each._replace(digest=digests.get(each.key, each.digest)) for each in candidates]
-
-
-def _digest(storage: LocalStorage | S3Storage, entry: IndexEntry) -> bytes:
-    digest = sha256()
-    for start in range(0, entry.size_bytes, _CHUNK):
-        digest.update(storage.read(entry.path, start, min(start + _CHUNK, entry.size_bytes)))
-    return digest.digest()
 
 
 def _days(
@@ -181,8 +154,8 @@ def _is_leaving(
 def _register(
     index: Index[Any], report: RebuildReport, decision: overlaps.Decision, dry_run: bool
 ) -> None:
-    for (path, layer), reason in decision.left_out.items():
-        report.left_out.append(BadFile(path, layer, reason))
+    for (path, layer), left in decision.left_out.items():
+        report.left_out.append(BadFile(path, layer, left.why))
     report.doubtful += decision.doubtful
     entries = decision.taken
     days = {entry.path.partition("/")[0] for entry in entries if "/" in entry.path}
