@@ -89,9 +89,11 @@ class _Repair:
         # Read before dead ones are removed.
         writers = plans.writers(self._raw.stored_plans()) if adopted else {}
         faults = _of(mends, StoreFault)
-        for fault, done in zip(faults, self._raw.mend_faults(faults), strict=True):
-            if done:
-                self._done.add(id(fault))
+        if faults:
+            done = self._raw.mend_faults(faults)
+            self._done |= {
+                id(fault) for fault, is_done in zip(faults, done, strict=True) if is_done
+            }
         self._entries(_of(mends, EntryRepair))
         self._reread(_of(mends, Reread))
         self._plans(_of(mends, PlanRepair))
