@@ -8,7 +8,7 @@ decides which of them count.
 
 from gigapi_metadata.checking.backup import Backup, write_backup
 from gigapi_metadata.checking.files import DEFAULT_MIN_AGE_S
-from gigapi_metadata.checking.findings import KINDS, Finding
+from gigapi_metadata.checking.findings import KINDS, Expire, Finding
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.looking import check_table
 from gigapi_metadata.checking.options import Checked, CheckOptions
@@ -29,6 +29,7 @@ __all__ = [
     "Backup",
     "CheckOptions",
     "Checked",
+    "Expire",
     "Finding",
     "Footers",
     "RebuildReport",

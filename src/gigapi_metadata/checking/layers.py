@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -183,7 +184,30 @@ class LookAtFiles:
                     if not files.is_claimed(each.path, claimed)
                     and not (looks_at_entries and self._is_named(each.path))
                 ]
-        return [*strays, *(each for each in others if self._is_so(storage, each))]
+        others = [each for each in others if self._is_so(storage, each)]
+        return [*strays, *self._readable(layer, storage, others)]
+
+    def _readable(
+        self, layer: str, storage: LocalStorage | S3Storage, found: list[Finding]
+    ) -> list[Finding]:
+        """`found`; where a file of another size can't be read, that is what is wrong."""
+        resized = {each.path: each for each in found if each.kind == "wrong-size"}
+        there = []
+        for path in resized:
+            with suppress(StorageError):
+                there.append(storage.head(path))
+        for file, (outcome, _) in zip(
+            there, self._footers.read(storage, self._raw.ref, layer, there), strict=True
+        ):
+            if isinstance(outcome, str):
+                each = resized[file.path]
+                text = f"{each.detail}: {_unreadable(outcome)}"
+                resized[file.path] = msgspec.structs.replace(
+                    each, kind="unreadable-file", detail=text, mend=None
+                )
+        return [
+            resized.get(each.path, each) if each.kind == "wrong-size" else each for each in found
+        ]
 
     def _is_named(self, path: str) -> bool:
         try:
@@ -240,12 +264,13 @@ class LookAtFiles:
             there, self._footers.read(storage, self._raw.ref, layer, there), strict=True
         ):
             each = known[file.path]
+            if file.size != each.entry.size_bytes:
+                continue  # that is said, and what comes of it
             if isinstance(outcome, str):
                 if self._index.get(file.path) is not None:
-                    place = each.place
-                    self._say(Finding("unreadable-file", outcome, file.path, layer, place))
-                continue
-            if file.size == each.entry.size_bytes:
+                    text, place = _unreadable(outcome), each.place
+                    self._say(Finding("unreadable-file", text, file.path, layer, place))
+            else:
                 self._say(*files.differences(each, outcome, deep=True))
 
     def _look_at_quarantine(self, layer: str, storage: LocalStorage | S3Storage) -> None:
@@ -263,6 +288,10 @@ class LookAtFiles:
             size = sum(file.size for file in kept)
             text = f"{len(kept):,} files ({size:,} bytes) are in quarantine"
             self._say(Finding("quarantined", text, quarantine.FOLDER, layer))
+
+
+def _unreadable(reason: str) -> str:
+    return f"{reason}; should it be lost, `rm` takes its entry out"
 
 
 def _plans(stored: Iterable[StoredPlan]) -> list[QueuedPlan]:

@@ -37,7 +37,7 @@ from gigapi_metadata.index.sync import Index
 from gigapi_metadata.lineage import mark
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
-from gigapi_metadata.storage import FileInfo, Storages
+from gigapi_metadata.storage import FileInfo, LocalStorage, Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoreFault
 
 AT_ONCE = 200
@@ -108,15 +108,23 @@ class _Repair:
         for mend in strays:
             if not mend.adopt:
                 self._quarantine(mend)
-        for old in _of(mends, Expire):
-            with self._noting():
-                self._storages.table(old.layer, *self._raw.ref).delete(old.path)
-                self._done.add(id(old))
+        self._expire(_of(mends, Expire))
         result = Repaired([], [], self._errors)
         for finding in findings:
             mended = finding.mend is not None and id(finding.mend) in self._done
             (result.mended if mended else result.left).append(finding)
         return result
+
+    def _expire(self, mends: Sequence[Expire]) -> None:
+        for old in mends:
+            with self._noting():
+                self._storages.table(old.layer, *self._raw.ref).delete(old.path)
+                self._done.add(id(old))
+        for layer in sorted({old.layer for old in mends}):
+            storage = self._storages.table(layer, *self._raw.ref)
+            if isinstance(storage, LocalStorage):
+                with self._noting():
+                    storage.remove_empty(quarantine.FOLDER)
 
     @contextmanager
     def _noting(self) -> Iterator[None]:

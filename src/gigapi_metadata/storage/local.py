@@ -185,6 +185,18 @@ class LocalStorage:
             return []
         return sorted(found)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove `folder`, and the folders below it, as far as nothing is in them."""
+        with suppress(FileMissing), self._errors(folder), self._parent(folder) as (opened, name):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
+                return
+            for _, below, _, inner in os.fwalk(name, topdown=False, dir_fd=opened):
+                for each in below:
+                    with suppress(OSError):  # a link, or somebody has put something there
+                        os.rmdir(each, dir_fd=inner)
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=opened)
+
     # The ability InPlace
 
     def local(self, path: str) -> Path:
