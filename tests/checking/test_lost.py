@@ -54,6 +54,31 @@ def test_a_file_that_a_plan_names_is_registered_again(lake: Lake) -> None:
     assert (lake.kinds(), lake.notes(), quarantined(lake)) == ([], [], 0)
 
 
+@pytest.mark.parametrize("sources", ["gone", "living"])
+def test_the_result_of_a_merge_may_be_all_there_is(lake: Lake, sources: str) -> None:
+    entries = lake.fill(2, 1)
+    compact(lake)
+    (merged,) = lake.index.get_all()
+    drop_plans(lake)
+    lake.bare(2)
+    lake.forget(merged)
+    lake.age(lake.file(merged.path))
+    if sources == "living":  # it is what an attempt has left
+        lake.index.import_entries(entries)
+        lake.raw.recount(lake.raw.places())
+        assert repair(lake) == []
+        assert (merged.path in paths(lake), quarantined(lake)) == (False, 1)
+        return
+    for entry in entries:
+        lake.file(entry.path).unlink()
+    repair(lake)
+    assert "unregistered" in lake.kinds()
+    assert quarantined(lake) == 0
+    assert repair(lake, adopt=True) == []
+    assert merged.path in paths(lake)
+    assert lake.kinds() == []
+
+
 def test_a_count_keeps_files_from_quarantine(lake: Lake) -> None:
     """It may be wrong, so it is no proof either: somebody has to say what it is."""
     if lake.kind != "redis":

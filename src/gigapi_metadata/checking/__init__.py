@@ -2,8 +2,8 @@
 
 findings.py says what can be found; plans.py and files.py decide, without I/O; looking.py (the
 catalog) and layers.py (the files) read and ask them. repair.py mends what they found, after
-backup.py has written it down. rebuild.py makes a catalog from the files alone, and overlaps.py
-decides which of them count.
+backup.py has written it down; adopting.py registers files. rebuild.py makes a catalog from the
+files alone. Of both, overlaps.py decides which files count.
 """
 
 from gigapi_metadata.checking.backup import Backup, write_backup

@@ -12,6 +12,7 @@ from gigapi_metadata.checking import files, plans, quarantine
 from gigapi_metadata.checking.files import Known
 from gigapi_metadata.checking.findings import Expire, Finding, Reread
 from gigapi_metadata.checking.footers import Footers
+from gigapi_metadata.checking.merged import were_registered
 from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import (
     CorruptState,
@@ -185,7 +186,33 @@ class LookAtFiles:
                     and not (looks_at_entries and self._is_named(each.path))
                 ]
         others = [each for each in others if self._is_so(storage, each)]
+        strays = self._by_their_notes(layer, storage, strays)
         return [*strays, *self._readable(layer, storage, others)]
+
+    def _by_their_notes(
+        self, layer: str, storage: LocalStorage | S3Storage, strays: list[Finding]
+    ) -> list[Finding]:
+        """`strays`; results of merges that seem to have been registered are told apart."""
+        if self._options.force:
+            return strays
+        living = [path for path, known in self._known.items() if known.entry.layer == layer]
+        suspects = [each.path for each in strays if each.kind == "orphan"]
+        were = were_registered(suspects, living, storage, layer, self._raw.ref, self._footers)
+        text = (
+            "no entry names it, nor any of the files that it says it was merged from: --adopt "
+            "registers it, --force passes over that"
+        )
+        return [
+            msgspec.structs.replace(
+                each,
+                kind="unregistered",
+                detail=text,
+                mend=each.mend if self._options.adopt else None,
+            )
+            if each.path in were
+            else each
+            for each in strays
+        ]
 
     def _readable(
         self, layer: str, storage: LocalStorage | S3Storage, found: list[Finding]
