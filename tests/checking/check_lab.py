@@ -63,6 +63,8 @@ class Lake:
             Layer(f"file://{folder}/hot", "hot"),
             Layer(f"file://{folder}/cold", "cold"),
         ]
+        for name in ("hot", "cold"):
+            (folder / name).mkdir(exist_ok=True)
         self.storages = Storages(self.layers)
         self.catalog = connect(url, self.layers, [[3600, 10**9, 1]])
         self.index: Index[Any] = self.catalog.table("db", "t")

@@ -50,6 +50,81 @@ def test_nothing_there(lake: Lake, cli: Cli) -> None:
     assert cli("check", "db.other").code == 3
 
 
+@pytest.mark.parametrize("name", ["back\\slash", "two\nlines", "\udcff", "x" * 247])
+def test_one_odd_name_stops_nothing(lake: Lake, cli: Cli, name: str) -> None:
+    (entry,) = lake.fill(1, 1)
+    odd = lake.file(entry.path).with_name(f"{name}.parquet")
+    odd.write_bytes(b"junk")
+    lake.age(odd)
+    (lake.file("date=2024\\01")).mkdir()
+    lake.write("orphan.1")
+    code, out, _ = cli("check", "db.t", "--json", "--repair", "--backup", str(lake.folder))
+    found = json.loads(out)
+    assert (code, found["errors"]) == (1, [])
+    illegal = [each["path"] for each in found["findings"] if each["kind"] == "illegal-name"]
+    assert "date=2024\\01" in illegal
+    assert len(illegal) + len(found["mended"]) == 3
+    rebuilt = cli("rebuild", "--force", "--json").json
+    assert sorted(each["path"] for each in rebuilt["tables"][0]["bad"]) == sorted(illegal)
+    assert rebuilt["known"] == 1
+
+
+def test_rebuilding_a_database_with_a_dot(lake: Lake, cli: Cli) -> None:
+    lake.write("f.1")
+    lake.file("").parents[1].rename(lake.folder / "hot" / "my.db")
+    refused = cli("rebuild", "my.db.t")
+    assert refused.code == 3
+    assert "--database" in refused.err
+    assert cli("rebuild", "--database", "my.db", "t", "--json").json["registered"] == 1
+
+
+@pytest.mark.parametrize("deep", [[], ["--deep"]])
+def test_a_file_that_was_cut_off_is_told_once(lake: Lake, cli: Cli, deep: list[str]) -> None:
+    (entry,) = lake.fill(1, 1)
+    file = lake.file(entry.path)
+    file.write_bytes(file.read_bytes()[:200])
+    words = ["check", "db.t", "--repair", "--backup", str(lake.folder), *deep]
+    (found,) = cli(*words, "--json").json["findings"]
+    assert (found["kind"], found["remedy"]) == ("unreadable-file", "")
+    assert "200 bytes" in found["detail"]
+    assert "`rm`" in found["detail"]
+    code, out, err = cli(*words)
+    assert (code, err) == (1, "")
+    assert "nothing is wrong" not in out
+
+
+def test_emptying_quarantine_leaves_nothing_behind(lake: Lake, cli: Cli) -> None:
+    (entry,) = lake.fill(1, 1)
+    backups = lake.folder / "backups"
+    words = ["check", "db.t", "--repair", "--backup", str(backups)]
+    refused = cli(*words)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"--backup: {backups} does not exist" in refused.err
+    backups.mkdir()
+    lake.write("orphan.1")
+    assert cli(*words).code == 0
+    assert len(list(backups.iterdir())) == 1
+    kept = lake.file(".gigapi-quarantine")
+    (moment,) = kept.iterdir()
+    moment.rename(kept / "20240101T000000Z")
+    assert "mended 1 quarantined" in cli(*words).out
+    assert len(list(backups.iterdir())) == 1, "the catalog was not touched"
+    assert not kept.exists()
+    assert lake.file(entry.path).exists()
+
+
+def test_what_is_not_mended_is_wrong(lake: Lake, cli: Cli) -> None:
+    (entry,) = lake.fill(1, 1)
+    copy = lake.file(entry.path).with_name("copy.2.parquet")
+    copy.write_bytes(lake.file(entry.path).read_bytes())
+    lake.age(copy)
+    code, out, err = cli("check", "db.t", "--repair", "--adopt", "--backup", str(lake.folder))
+    assert code == 1
+    assert "not mended: " in err
+    assert "is registered, its rows would count twice" in err
+    assert "nothing is wrong" not in out
+
+
 def test_damage_is_shown_and_mended(lake: Lake, cli: Cli) -> None:
     entries = lake.fill()
     lake.file(entries[0].path).unlink()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from check_lab import BASE_NS, DAY, SECOND, Lake
 from s3_lab import S3Lab
 
 from gigapi_metadata import IndexEntry, Layer
+from gigapi_metadata.checking import tables_in
 from gigapi_metadata.checking.overlaps import Candidate, decide
 from gigapi_metadata.cli import main
+from gigapi_metadata.errors import StorageError
 from gigapi_metadata.lineage import KEY, MOST, mark, marks_in, note
 from gigapi_metadata.stores.repairing import PlanRepair
 
@@ -162,9 +166,10 @@ def test_the_sources_of_a_living_merge_are_not_adopted(lake: Lake) -> None:
 
 def candidate(name: str, **given: Any) -> Candidate:
     fields: dict[str, Any] = {"rank": 0, "sources": (), "digest": name.encode(), "at": 5}
-    fields |= given
-    layer = ("hot", "cold")[fields["rank"]]
-    entry = IndexEntry("db", "t", f"{DAY}/{name}.parquet", 10, 0, 9, layer, 1, fields["at"])
+    fields |= {"rows": 10 * max(1, len(given.get("sources", ()))), "to": 9, **given}
+    path, layer = f"{DAY}/{name}.parquet", ("hot", "cold")[fields["rank"]]
+    rows, at = fields["rows"], fields["at"]
+    entry = IndexEntry("db", "t", path, 10, 0, fields["to"], layer, rows, at)
     marks = marks_in(note([f"{DAY}/{source}.parquet" for source in fields["sources"]]))
     return Candidate(entry, fields["rank"], marks, fields["digest"])
 
@@ -177,31 +182,119 @@ def taken(*candidates: Candidate) -> list[str]:
 UUID = "5b0d9a5e-9c06-5ad4-8c8e-"
 
 
-@pytest.mark.parametrize(
-    ("candidates", "names"),
-    [
-        ([candidate("a.1"), candidate("b.1"), candidate("m.2", sources=["a.1", "b.1"])], ["m.2"]),
-        ([candidate("a.1", at=9), candidate("m.2", sources=["a.1"])], ["a.1", "m.2"]),
-        (
-            [candidate("m.2", sources=["a.1"]), candidate("n.3", sources=["m.2", "a.1"])],
-            ["n.3"],
-        ),
-        (
-            [
-                candidate(f"{UUID}000000000001.2", sources=["a.1"], at=6),
-                candidate(f"{UUID}000000000002.2", sources=["a.1"], at=7),
-            ],
-            [f"{UUID}000000000002.2"],
-        ),
-        ([candidate("a.1", digest=b"x"), candidate("b.2", digest=b"x")], ["b.2"]),
-        ([candidate("a.1", digest=b"x"), candidate("b.1", digest=b"x", rank=1)], ["b.1"]),
-        ([candidate("a.1", digest=b"x"), candidate("b.1", digest=b"x")], ["a.1", "b.1"]),
-    ],
-    ids=["sources", "written-anew", "twice-merged", "attempts", "promoted", "moved", "equal"],
-)
-def test_which_files_count(candidates: list[Candidate], names: list[str]) -> None:
+X: dict[str, Any] = {"digest": b"x"}
+ONE, OTHER = f"{UUID}000000000001.2", f"{UUID}000000000002.2"
+
+TOLD: dict[str, tuple[list[Candidate], list[str]]] = {
+    "sources": (
+        [candidate("a.1"), candidate("b.1"), candidate("m.2", sources=["a.1", "b.1"])],
+        ["m.2"],
+    ),
+    "some-gone": ([candidate("a.1"), candidate("m.2", sources=["a.1", "b.1"])], ["m.2"]),
+    "times-not-kept": ([candidate("a.1", at=9), candidate("m.2", sources=["a.1"])], ["m.2"]),
+    "twice-merged": (
+        [
+            candidate("a.1"),
+            candidate("m.2", sources=["a.1"]),
+            candidate("n.3", sources=["m.2", "a.1"], rows=10),
+        ],
+        ["n.3"],
+    ),
+    "attempts": (
+        [candidate(ONE, sources=["a.1"], at=6), candidate(OTHER, sources=["a.1"], at=7)],
+        [OTHER],
+    ),
+    "attempt-merged": (
+        [
+            candidate(ONE, sources=["a.1"], at=6),
+            candidate(OTHER, sources=["a.1"], at=7),
+            candidate("n.3", sources=[ONE, "a.1"], rows=10),
+        ],
+        ["n.3"],
+    ),
+    "promoted": ([candidate("a.1", **X), candidate("b.2", **X)], ["b.2"]),
+    "moved": ([candidate("a.1", **X), candidate("b.1", rank=1, **X)], ["b.1"]),
+    "moved-and-merged": (
+        [
+            candidate("a.1", **X),
+            candidate("b.1", rank=1, **X),
+            candidate("m.2", rank=1, sources=["b.1"]),
+        ],
+        ["m.2"],
+    ),
+    "equal": ([candidate("a.1", **X), candidate("b.1", **X)], ["a.1", "b.1"]),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_which_files_count(case: str) -> None:
+    candidates, names = TOLD[case]
     assert taken(*candidates) == names
     assert sorted(taken(*reversed(candidates))) == sorted(names)
+    assert decide(candidates).doubtful == []
+
+
+NOT_TOLD = {
+    "too-few-rows": [
+        candidate("a.1"),
+        candidate("b.1"),
+        candidate("m.2", sources=["a.1", "b.1"], rows=1),
+    ],
+    "too-many-rows": [candidate("a.1"), candidate("m.2", sources=["a.1"], rows=11)],
+    "other-times": [candidate("a.1", to=10), candidate("m.2", sources=["a.1"])],
+    "no-lower-level": [candidate("a.1"), candidate("m.1", sources=["a.1"])],
+    "earlier-layer": [candidate("a.1", rank=1), candidate("m.2", sources=["a.1"])],
+    "another-of-that-name": [candidate("a.1", at=9), candidate("m.2", sources=["a.1", "b.1"])],
+    "attempts": [
+        candidate(ONE, sources=["a.1"], at=6),
+        candidate(OTHER, sources=["a.1"], at=7, rows=1),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", NOT_TOLD)
+def test_a_note_that_the_files_do_not_bear_out_is_doubtful(case: str) -> None:
+    """Anybody can write one: it must not make files of others unreadable, and then deletable."""
+    decision = decide(NOT_TOLD[case])
+    assert decision.left_out == {}
+    assert len(decision.taken) == len(NOT_TOLD[case])
+    assert len(decision.doubtful) == 1
+    assert "count twice" in decision.doubtful[0]
+
+
+def test_one_that_was_written_anew_counts_beside_the_merged_one() -> None:
+    anew = candidate("a.1", at=9, rows=3)
+    decision = decide([anew, candidate("b.1"), candidate("m.2", sources=["a.1", "b.1"])])
+    assert [entry.path[-11:] for entry in decision.taken] == ["a.1.parquet", "m.2.parquet"]
+    assert len(decision.doubtful) == 1
+    assert anew.entry.path in decision.doubtful[0]
+
+
+def test_files_that_differ_between_equal_footers_both_count(lake: Lake) -> None:
+    """Same instants, same first and last value: the footers are equal byte for byte."""
+    path = f"{DAY}/hour=00/a.1.parquet"
+    for layer, middle in (("hot", 2.0), ("cold", 3.0)):
+        file = lake.file(path.replace("a.1", f"{layer}.1"), layer)
+        file.parent.mkdir(parents=True)
+        times = pa.array([BASE_NS, BASE_NS + 1, BASE_NS + 2], pa.int64())
+        rows = pa.table({"__timestamp": times, "v": [1.0, middle, 9.0]})
+        pq.write_table(rows, file, compression="none", use_dictionary=False)
+    report = lake.rebuild()
+    assert (report.registered, report.left_out) == (2, [])
+
+
+def test_a_layer_that_is_not_there_is_an_error(lake: Lake, tmp_path: Path) -> None:
+    """What lies in it would be missing from the catalog without a word."""
+    lake.fill(1, 1)
+    lake.write("c.1", layer="cold")
+    (tmp_path / "cold").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"layer 'cold'.*is not there; mount it"):
+        tables_in(lake.storages)
+    (tmp_path / "cold").mkdir()
+    assert tables_in(lake.storages) == [("db", "t")]
+    (tmp_path / "hot").rename(tmp_path / "away")
+    found = [(each.kind, each.layer) for each in lake.check().faults]
+    assert found == [] if lake.kind == "json" else [("unreachable-layer", "hot")]
 
 
 def test_what_gigapi_has_merged_is_pointed_out() -> None:

@@ -80,8 +80,9 @@ def test_there_is_a_user_for_each_role() -> None:
 
 @pytest.mark.parametrize("db", [0, 3])
 def test_a_reader_reads_and_nothing_else(open_as: OpenAs, server: RedisServer, db: int) -> None:
-    with connect(server.url(db), LAYERS, MERGE) as owner:
-        owner.table("db", "t").batch([in_hot(1)])
+    with connect(server.url(db), LAYERS, MERGE, drop_grace_s=0) as owner:
+        owner.table("db", "t").batch([in_hot(1), in_hot(2)])
+        owner.table("db", "t").batch([], [in_hot(2)])
         catalog = open_as("reader", db)
         read_all(catalog)
         table = catalog.table("db", "t")
@@ -102,6 +103,15 @@ def test_a_reader_reads_and_nothing_else(open_as: OpenAs, server: RedisServer, d
             refused(write)
         owner.table("db", "t").renew(plan)  # nobody has touched it
         assert len(owner.table("db", "t").get_all()) == 1
+
+
+def test_a_reader_checks(open_as: OpenAs, server: RedisServer) -> None:
+    with connect(server.url(), LAYERS, MERGE) as owner:
+        owner.table("db", "t").batch([in_hot(1)])
+    table = open_as("reader").table("db", "t")
+    with Footers(1) as footers:
+        found = check_table(table, Storages(LAYERS), footers, CheckOptions(storage=False))
+    assert (found.entries, found.faults) == (1, [])
 
 
 def test_a_reader_finds_what_a_go_process_has_written(open_as: OpenAs, server: RedisServer) -> None:

@@ -2,13 +2,13 @@
 
 findings.py says what can be found; plans.py and files.py decide, without I/O; looking.py (the
 catalog) and layers.py (the files) read and ask them. repair.py mends what they found, after
-backup.py has written it down. rebuild.py makes a catalog from the files alone, and overlaps.py
-decides which of them count.
+backup.py has written it down; adopting.py registers files. rebuild.py makes a catalog from the
+files alone. Of both, overlaps.py decides which files count.
 """
 
 from gigapi_metadata.checking.backup import Backup, write_backup
 from gigapi_metadata.checking.files import DEFAULT_MIN_AGE_S
-from gigapi_metadata.checking.findings import KINDS, Finding
+from gigapi_metadata.checking.findings import KINDS, Expire, Finding
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.looking import check_table
 from gigapi_metadata.checking.options import Checked, CheckOptions
@@ -29,6 +29,7 @@ __all__ = [
     "Backup",
     "CheckOptions",
     "Checked",
+    "Expire",
     "Finding",
     "Footers",
     "RebuildReport",

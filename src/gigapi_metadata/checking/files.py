@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from gigapi_metadata.checking.findings import Finding, Quarantine, Reread
+from gigapi_metadata.errors import InvalidName
 from gigapi_metadata.model import IndexEntry, QueuedPlan
-from gigapi_metadata.names import dir_of
+from gigapi_metadata.names import check_path, dir_of
 from gigapi_metadata.planning import ATTEMPT_STEM_CHARS, merge_target
 from gigapi_metadata.storage import FileInfo
 from gigapi_metadata.storage.base import TEMP_PREFIX, TEMP_SUFFIX
@@ -35,12 +36,15 @@ class Claims(msgspec.Struct, frozen=True):
     """Files that belong to somebody although no entry names them, in one layer.
 
     waiting: paths that wait to be deleted. stems: beginnings of paths of results under way.
-    aside: names of entries that were put aside; one that ends in `/` is a whole folder.
+    planned: paths that are to be merged or moved. aside: names of entries that were put aside; one
+    that ends in `/` is a whole folder. lost: folders whose counts say that they have more files.
     """
 
     waiting: Collection[str]
     stems: Collection[str]
+    planned: Collection[str]
     aside: Collection[str]
+    lost: Collection[str]
 
 
 def is_data(path: str) -> bool:
@@ -50,17 +54,31 @@ def is_data(path: str) -> bool:
     return name.endswith(SUFFIX) and not hidden
 
 
+def is_legal(path: str) -> bool:
+    """Whether an entry can name a file at `path`. File systems and S3 take other names as well."""
+    try:
+        check_path(path)
+    except InvalidName:
+        return False
+    return True
+
+
 def is_unfinished(path: str) -> bool:
     """Whether a file is a worker's temporary one."""
     name = path.rpartition("/")[2]
     return name.startswith(TEMP_PREFIX) and name.endswith(TEMP_SUFFIX)
 
 
-def claims(layer: str, plans: Iterable[QueuedPlan], aside: Collection[str]) -> Claims:
-    """What plans and what was put aside claim in `layer`."""
+def claims(
+    layer: str, plans: Iterable[QueuedPlan], aside: Collection[str], lost: Collection[str]
+) -> Claims:
+    """What plans, and the rest, claim in `layer`."""
+    planned: set[str] = set()
     waiting: set[str] = set()
     stems: set[str] = set()
     for plan in plans:
+        if plan.kind != "drop" and plan.layer == layer:
+            planned.update(plan.paths)
         if plan.kind == "drop" and plan.layer == layer:
             waiting.update(plan.paths)
         elif plan.kind == "merge" and plan.layer == layer and plan.paths:
@@ -70,7 +88,7 @@ def claims(layer: str, plans: Iterable[QueuedPlan], aside: Collection[str]) -> C
             stems.add(stem_of(plan.path_to))
             first = plan.paths[0]
             stems.add(stem_of(merge_target(plan.id, dir_of(first), 0, first)))
-    return Claims(waiting, stems, aside)
+    return Claims(waiting, stems, planned, aside, lost)
 
 
 def stem_of(path: str) -> str:
@@ -101,7 +119,9 @@ def compare(
     there: dict[str, FileInfo] = {}
     for file in found:
         there[file.path] = file
-        if file.path in known or file.modified_s > young_s:
+        if file.path in known:
+            continue
+        if file.modified_s > young_s and not _was_put_aside(file.path, claimed.aside):
             continue
         finding = _nobodys(layer, file, claimed, adopt)
         if finding is not None:
@@ -127,14 +147,34 @@ def _nobodys(layer: str, file: FileInfo, claimed: Claims, adopt: bool) -> Findin
         return Finding("leftover", text, path, layer, mend=Quarantine(layer, path))
     if not is_data(path):
         return None
-    mend = Quarantine(layer, path, adopt)
-    if any(
-        path == name or (name.endswith("/") and path.startswith(name)) for name in claimed.aside
-    ):
-        text = "its entry was put aside; --adopt registers the file anew"
-        return Finding("unregistered", text, path, layer, mend=mend if adopt else None)
+    evidence, sure = _evidence(path, claimed)
+    if evidence:
+        mend = Quarantine(layer, path, adopt=True) if sure or adopt else None
+        return Finding("unregistered", evidence, path, layer, mend=mend)
     text = f"no entry names it ({file.size:,} bytes)"
-    return Finding("orphan", text, path, layer, mend=mend)
+    return Finding("orphan", text, path, layer, mend=Quarantine(layer, path, adopt))
+
+
+def _evidence(path: str, claimed: Claims) -> tuple[str, bool]:
+    """What shows that a file was registered, "" if nothing does; whether it surely was."""
+    if _was_put_aside(path, claimed.aside):
+        return "its entry was put aside", True
+    if path in claimed.planned:
+        return "a plan names it and no entry does: that was lost", True
+    if dir_of(path) in claimed.lost:
+        text = (
+            "no entry names it, and its folder's count says that some were lost: --adopt registers "
+            "it, --force passes over the count"
+        )
+        return text, False
+    return "", False
+
+
+def _was_put_aside(path: str, aside: Iterable[str]) -> bool:
+    return any(
+        path == name or (name.endswith("/") and path.startswith(name) and dir_of(path) == name[:-1])
+        for name in aside
+    )
 
 
 def differences(known: Known, read: IndexEntry, deep: bool) -> list[Finding]:

@@ -26,7 +26,9 @@ KINDS: dict[str, Kind] = {
     "unreadable-entry": Kind(
         "fault", "put aside; made anew from the file's footer if there is one"
     ),
-    "misplaced-entry": Kind("fault", "put where it belongs"),
+    "misplaced-entry": Kind(
+        "fault", "put where it belongs; put aside if that place is taken, or its file was merged"
+    ),
     "invalid-entry": Kind("fault", "read again from the file's footer"),
     "unknown-layer": Kind("fault"),
     "set-aside": Kind("note"),
@@ -51,7 +53,9 @@ KINDS: dict[str, Kind] = {
     # The catalog against storage
     "missing-file": Kind("fault", "its entry is removed, nothing is scheduled to be deleted"),
     "orphan": Kind("fault", "moved to quarantine; with --adopt registered"),
+    "unregistered": Kind("fault", "registered anew from the footer"),
     "leftover": Kind("fault", "moved to quarantine"),
+    "illegal-name": Kind("fault"),
     "wrong-size": Kind("fault", "read again from the footer"),
     "wrong-rows": Kind("fault", "read again from the footer"),
     "wrong-times": Kind("fault", "read again from the footer"),
@@ -59,7 +63,6 @@ KINDS: dict[str, Kind] = {
     "no-files": Kind("fault"),
     "no-entries": Kind("fault"),
     "unreachable-layer": Kind("fault"),
-    "unregistered": Kind("note", "with --adopt registered"),
     "quarantined": Kind("note", "deleted when it is old enough"),
 }
 """Every kind. A "fault" makes a check fail, a "note" does not. Of a fault, a finding may say that
@@ -67,7 +70,8 @@ here it is harmless; it is a note then."""
 
 
 class Quarantine(msgspec.Struct, frozen=True):
-    """Take a file away that no entry names; or, with `adopt`, register it."""
+    """Take a file away that no entry names; or, with `adopt`, register it, if its rows are not
+    known to be elsewhere."""
 
     layer: str
     path: str
@@ -124,4 +128,6 @@ class Finding(msgspec.Struct, frozen=True):
     @property
     def remedy(self) -> str:
         """What a repair does, "" when there is nothing it could do."""
+        if isinstance(self.mend, EntryRepair) and self.mend.keep and self.mend.new is None:
+            return "put aside"
         return KINDS[self.kind].remedy if self.mend is not None else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from gigapi_metadata.checking import files, plans, quarantine
 from gigapi_metadata.checking.files import Known
-from gigapi_metadata.checking.findings import Expire, Finding, Quarantine, Reread
+from gigapi_metadata.checking.findings import Expire, Finding, Reread
 from gigapi_metadata.checking.footers import Footers
+from gigapi_metadata.checking.merged import were_registered
 from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import (
     CorruptState,
@@ -26,13 +28,16 @@ from gigapi_metadata.names import day_of, dir_of
 from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 from gigapi_metadata.stores.repairing import EntryRepair, StoredEntry, StoredPlan
 
+_STRAYS = ("orphan", "leftover", "unregistered")
+
 FEW = 10
 """Up to so many entries or files may go although they are most of a layer's."""
 
 
 class LookAtFiles:
     """Compares the entries `known` with their files, and notes in `found` what is wrong. Of the
-    `unreadable` entries it takes out those that can be made anew from their files."""
+    `unreadable` entries it takes out those that can be made anew from their files. `lost`: folders
+    that have more files by their count than by their entries."""
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class LookAtFiles:
         known: Mapping[str, Known],
         unreadable: list[StoredEntry],
         found: Checked,
+        lost: Collection[str],
     ) -> None:
         self._raw = TableRepairs(index)
         self._index = index
@@ -54,6 +60,7 @@ class LookAtFiles:
         self._known = known
         self._unreadable = unreadable
         self._found = found
+        self._lost = () if options.force else lost
         self._writers: dict[tuple[str, str], str] = {}
 
     def _say(self, *findings: Finding) -> None:
@@ -69,6 +76,8 @@ class LookAtFiles:
             except UnknownLayer:
                 continue  # said of its entries
             try:
+                if layer in layers:  # where nothing is registered, nothing need be there yet
+                    self._storages.reach(layer)
                 self._look_at_layer(layer, storage, before, aside)
             except StorageError as fault:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))
@@ -87,11 +96,14 @@ class LookAtFiles:
             if known.entry.layer == layer:
                 days.setdefault(day_of(dir_of(path)), {})[path] = known
         days.setdefault("", {})
-        claimed = files.claims(layer, _plans(before), aside)
+        claimed = files.claims(layer, _plans(before), aside, self._lost)
         suspects: list[Finding] = []
         number = unseen = 0
         for day in sorted(days):
             if day.startswith("."):
+                continue
+            if day and not files.is_legal(day):
+                self._say_illegal(layer, day, "folder")
                 continue
             try:
                 found = storage.walk(day) if day else storage.list("")
@@ -99,6 +111,10 @@ class LookAtFiles:
                 self._say(Finding("unreachable-layer", str(fault), layer=layer))
                 unseen += len(days[day])
                 continue
+            for file in found:
+                if files.is_data(file.path) and not files.is_legal(file.path):
+                    self._say_illegal(layer, file.path, "file")
+            found = [file for file in found if files.is_legal(file.path)]
             number += sum(files.is_data(file.path) for file in found)
             suspects += files.compare(layer, days[day], found, claimed, young_s, options.adopt)
             self._look_for_unreadable(layer, storage, found)
@@ -114,6 +130,10 @@ class LookAtFiles:
         found_so = self._confirmed(layer, storage, suspects, aside)
         self._say(*self._plausible(layer, entries, found_so))
         self._look_at_quarantine(layer, storage)
+
+    def _say_illegal(self, layer: str, path: str, what: str) -> None:
+        text = f"no entry can name this {what}: rename it, or take it away"
+        self._say(Finding("illegal-name", text, path, layer))
 
     def _plausible(self, layer: str, entries: int, found: list[Finding]) -> list[Finding]:
         """`found`; where most of a layer would go, the mistake is rather elsewhere: another disk
@@ -153,18 +173,68 @@ class LookAtFiles:
     ) -> list[Finding]:
         """Those that are still so. A file passes from a plan to an entry to a drop; whoever looks
         at plans, then entries, then plans again meets it in one of them."""
-        strays = [each for each in suspects if isinstance(each.mend, Quarantine)]
-        others = [each for each in suspects if not isinstance(each.mend, Quarantine)]
+        strays = [each for each in suspects if each.kind in _STRAYS]
+        others = [each for each in suspects if each.kind not in _STRAYS]
         for looks_at_entries in (True, False):
             if strays:
-                claimed = files.claims(layer, _plans(self._raw.stored_plans()), aside)
+                stored = _plans(self._raw.stored_plans())
+                claimed = files.claims(layer, stored, aside, self._lost)
                 strays = [
                     each
                     for each in strays
                     if not files.is_claimed(each.path, claimed)
                     and not (looks_at_entries and self._is_named(each.path))
                 ]
-        return [*strays, *(each for each in others if self._is_so(storage, each))]
+        others = [each for each in others if self._is_so(storage, each)]
+        strays = self._by_their_notes(layer, storage, strays)
+        return [*strays, *self._readable(layer, storage, others)]
+
+    def _by_their_notes(
+        self, layer: str, storage: LocalStorage | S3Storage, strays: list[Finding]
+    ) -> list[Finding]:
+        """`strays`; results of merges that seem to have been registered are told apart."""
+        if self._options.force:
+            return strays
+        living = [path for path, known in self._known.items() if known.entry.layer == layer]
+        suspects = [each.path for each in strays if each.kind == "orphan"]
+        were = were_registered(suspects, living, storage, layer, self._raw.ref, self._footers)
+        text = (
+            "no entry names it, nor any of the files that it says it was merged from: --adopt "
+            "registers it, --force passes over that"
+        )
+        return [
+            msgspec.structs.replace(
+                each,
+                kind="unregistered",
+                detail=text,
+                mend=each.mend if self._options.adopt else None,
+            )
+            if each.path in were
+            else each
+            for each in strays
+        ]
+
+    def _readable(
+        self, layer: str, storage: LocalStorage | S3Storage, found: list[Finding]
+    ) -> list[Finding]:
+        """`found`; where a file of another size can't be read, that is what is wrong."""
+        resized = {each.path: each for each in found if each.kind == "wrong-size"}
+        there = []
+        for path in resized:
+            with suppress(StorageError):
+                there.append(storage.head(path))
+        for file, (outcome, _) in zip(
+            there, self._footers.read(storage, self._raw.ref, layer, there), strict=True
+        ):
+            if isinstance(outcome, str):
+                each = resized[file.path]
+                text = f"{each.detail}: {_unreadable(outcome)}"
+                resized[file.path] = msgspec.structs.replace(
+                    each, kind="unreadable-file", detail=text, mend=None
+                )
+        return [
+            resized.get(each.path, each) if each.kind == "wrong-size" else each for each in found
+        ]
 
     def _is_named(self, path: str) -> bool:
         try:
@@ -221,12 +291,13 @@ class LookAtFiles:
             there, self._footers.read(storage, self._raw.ref, layer, there), strict=True
         ):
             each = known[file.path]
+            if file.size != each.entry.size_bytes:
+                continue  # that is said, and what comes of it
             if isinstance(outcome, str):
                 if self._index.get(file.path) is not None:
-                    place = each.place
-                    self._say(Finding("unreadable-file", outcome, file.path, layer, place))
-                continue
-            if file.size == each.entry.size_bytes:
+                    text, place = _unreadable(outcome), each.place
+                    self._say(Finding("unreadable-file", text, file.path, layer, place))
+            else:
                 self._say(*files.differences(each, outcome, deep=True))
 
     def _look_at_quarantine(self, layer: str, storage: LocalStorage | S3Storage) -> None:
@@ -244,6 +315,10 @@ class LookAtFiles:
             size = sum(file.size for file in kept)
             text = f"{len(kept):,} files ({size:,} bytes) are in quarantine"
             self._say(Finding("quarantined", text, quarantine.FOLDER, layer))
+
+
+def _unreadable(reason: str) -> str:
+    return f"{reason}; should it be lost, `rm` takes its entry out"
 
 
 def _plans(stored: Iterable[StoredPlan]) -> list[QueuedPlan]:

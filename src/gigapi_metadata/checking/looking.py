@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.checking import plans
-from gigapi_metadata.checking.files import Known
+from gigapi_metadata.checking.files import Known, is_legal
 from gigapi_metadata.checking.findings import Finding, Recount, Reindex, Reread
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.layers import LookAtFiles
@@ -20,7 +20,7 @@ from gigapi_metadata.checking.options import Checked, CheckOptions
 from gigapi_metadata.errors import CorruptState, InvalidEntry, MetadataError
 from gigapi_metadata.index.repairs import TableRepairs
 from gigapi_metadata.index.sync import Index
-from gigapi_metadata.names import check_path, day_of, dir_of, iteration_of
+from gigapi_metadata.names import day_of, dir_of, iteration_of
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoredPlan
 from gigapi_metadata.validation import check_entry
@@ -67,9 +67,17 @@ class _Look:
         self._counts = self._raw.counts() is not None
         self._counted: dict[str, int] = {}
         self._foreign = False
+        self._leaving: set[tuple[str, str]] = set()
+        self._lost: set[str] = set()
 
     def run(self) -> Checked:
         plans_before = self._raw.stored_plans()
+        self._leaving = {
+            (each.plan.layer, path)
+            for each in plans_before
+            if each.plan is not None and each.plan.kind == "drop"
+            for path in each.plan.paths
+        }
         self._look_at_entries()
         self._found.entries = len(self._known)
         self._found.plans = len(plans_before)
@@ -93,6 +101,7 @@ class _Look:
                 self._known,
                 self._unreadable,
                 self._found,
+                self._lost,
             ).run(plans_before, aside)
         for stored in self._unreadable:
             mend = EntryRepair(stored, None, keep=True)
@@ -101,7 +110,23 @@ class _Look:
                     "unreadable-entry", stored.fault, stored.name, place=stored.place, mend=mend
                 )
             )
+        self._keep_evidence()
         return self._found
+
+    def _keep_evidence(self) -> None:
+        """Plans and counts that show that a file was registered stay as they are until it is."""
+        lost = {each.path for each in self._found.findings if each.kind == "unregistered"}
+        places = {self._raw.place_of(path, "") for path in lost}
+
+        def shows(mend: object) -> bool:
+            if isinstance(mend, PlanRepair):
+                return mend.old.plan is not None and not lost.isdisjoint(mend.old.plan.paths)
+            return isinstance(mend, Recount) and mend.place in places
+
+        self._found.findings = [
+            msgspec.structs.replace(each, mend=None) if shows(each.mend) else each
+            for each in self._found.findings
+        ]
 
     def _say(self, *findings: Finding) -> None:
         self._found.findings += findings
@@ -133,6 +158,8 @@ class _Look:
         if stored.misplaced:
             right = msgspec.structs.replace(entry, database=ref.database, table=ref.table)
             mend = EntryRepair(stored, right)
+            if (entry.layer, entry.path) in self._leaving:
+                mend = EntryRepair(stored, None, keep=True)
             text = f"field {stored.name!r} of {stored.place}: {stored.misplaced}"
             self._say(Finding("misplaced-entry", text, entry.path, entry.layer, stored.place, mend))
             return
@@ -140,7 +167,7 @@ class _Look:
             check_entry(entry, *ref)
         except InvalidEntry as fault:
             self._invalid(stored, str(fault))
-            if not _is_legal(entry.path):
+            if not is_legal(entry.path):
                 return
         if entry.layer not in (self._layers or [""]):
             strange[entry.layer] = strange.get(entry.layer, 0) + 1
@@ -153,7 +180,7 @@ class _Look:
         mend: EntryRepair | Reread = Reread(
             stored.place, msgspec.structs.replace(entry, min_data=None, max_data=None)
         )
-        if not _is_legal(entry.path):
+        if not is_legal(entry.path):
             mend = EntryRepair(stored, None, keep=True)
         where = (entry.path, entry.layer, stored.place)
         self._say(Finding("invalid-entry", f"{stored.place}: {fault}", *where, mend))
@@ -174,6 +201,8 @@ class _Look:
         for dir in sorted(wrong):
             if again.get(dir) == wrong[dir]:
                 said, right = wrong[dir]
+                if said.isdecimal() and int(said) > right:
+                    self._lost.add(dir)
                 text = f"{dir!r} is said to hold {said or 'no'} files and holds {right:,}"
                 place = self._raw.place_of(f"{dir}/x", "")
                 self._say(Finding("wrong-count", text, dir, place=place, mend=Recount(place)))
@@ -251,11 +280,3 @@ class _Look:
         elif path not in self._known:
             bare = msgspec.structs.replace(entry, min_data=None, max_data=None)
             self._known[path] = Known(self._raw.place_of(path, entry.layer), bare)
-
-
-def _is_legal(path: str) -> bool:
-    try:
-        check_path(path)
-    except MetadataError:
-        return False
-    return True

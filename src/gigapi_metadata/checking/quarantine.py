@@ -9,19 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 
+from gigapi_metadata.checking.files import is_legal
 from gigapi_metadata.errors import FileMissing, StorageError
 from gigapi_metadata.storage.base import FileInfo, Storage
 
 FOLDER = ".gigapi-quarantine"
 SUFFIX = ".orphan"
+_MAX_NAME_BYTES = 255
 _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 def kept_path(path: str, now_s: float) -> str:
-    """Where the file `path` goes."""
+    """Where the file `path` goes. A name that the ending makes too long is cut, and told apart."""
     moment = datetime.fromtimestamp(now_s, UTC).strftime(_MOMENT)
-    return f"{FOLDER}/{moment}/{path}{SUFFIX}"
+    folder, slash, name = path.rpartition("/")
+    raw = name.encode()
+    if len(raw) + len(SUFFIX) > _MAX_NAME_BYTES:
+        digest = sha256(raw).hexdigest()[:12]
+        cut = raw[: _MAX_NAME_BYTES - len(SUFFIX) - len(digest) - 1].decode(errors="ignore")
+        name = f"{cut}-{digest}"
+    return f"{FOLDER}/{moment}/{folder}{slash}{name}{SUFFIX}"
 
 
 def kept_since(path: str) -> float | None:
@@ -36,8 +45,13 @@ def kept_since(path: str) -> float | None:
 
 
 def kept_in(storage: Storage) -> list[FileInfo]:
-    """The quarantined files of a table in one layer."""
-    return [file for file in storage.walk(FOLDER) if kept_since(file.path) is not None]
+    """The quarantined files of a table in one layer. What somebody has put beside them is not
+    ours."""
+    return [
+        file
+        for file in storage.walk(FOLDER)
+        if kept_since(file.path) is not None and is_legal(file.path)
+    ]
 
 
 def take_away(storage: Storage, path: str, now_s: float, is_named: Callable[[], bool]) -> bool:

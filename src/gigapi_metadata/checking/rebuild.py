@@ -6,21 +6,24 @@ them, as if they were new. Killed half-way, it goes on when it is run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from gigapi_metadata.checking import overlaps
-from gigapi_metadata.checking.files import is_data
+from gigapi_metadata.checking.digests import told_apart
+from gigapi_metadata.checking.files import is_data, is_legal
 from gigapi_metadata.checking.footers import Footers
 from gigapi_metadata.checking.overlaps import Candidate
 from gigapi_metadata.errors import InvalidEntry
 from gigapi_metadata.index.sync import Index
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.storage import FileInfo, Storages
+from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage, Storages
 
 BATCH_SIZE = 5000
+
+_ILLEGAL = "no entry can name it: rename it, and run this again"
 
 Tell = Callable[[int], None]
 
@@ -50,7 +53,13 @@ class RebuildReport(msgspec.Struct):
 
 
 def tables_in(storages: Storages) -> list[tuple[str, str]]:
-    """(database, table) of all that has files in any layer, sorted."""
+    """(database, table) of all that has files in any layer, sorted.
+
+    Raises:
+        StorageError: a layer can't be reached: its folder is not there, say.
+    """
+    for layer in storages.layers:
+        storages.reach(layer)
     return sorted({name for layer in storages.layers for name in storages.tables(layer)})
 
 
@@ -72,23 +81,20 @@ def rebuild_table(
     is. `chunk_time` is when a file was last changed.
 
     Raises:
-        StorageError: a layer can't be listed; days before have been registered.
+        StorageError: a layer can't be reached or listed; days before have been registered.
         StoreError: the catalog failed; likewise.
     """
     report = RebuildReport(index.database, index.table, left_out=[], bad=[], doubtful=[])
     table = (index.database, index.table)
+    for layer in storages.layers:
+        storages.reach(layer)
     places = [(layer, storages.table(layer, *table)) for layer in storages.layers]
-    days = {day for _, storage in places for day in storage.folders() if _is_plain(day)}
     leaving = _leaving(index)
-    for day in ["", *sorted(days)]:
+    for day in ["", *_days(report, places)]:
         candidates: list[Candidate] = []
         for rank, (layer, storage) in enumerate(places):
-            listed = storage.walk(day) if day else storage.list("")
-            files = [
-                file
-                for file in listed
-                if is_data(file.path) and not _is_leaving(report, leaving, layer, file)
-            ]
+            listed = _listed(report, layer, storage, day)
+            files = [file for file in listed if not _is_leaving(report, leaving, layer, file)]
             report.found += len(files)
             read = footers.read(storage, table, layer, files, writer_id, raw=True)
             for file, (outcome, footer) in zip(files, read, strict=True):
@@ -97,8 +103,35 @@ def rebuild_table(
                     report.bad.append(BadFile(file.path, layer, outcome))
                 else:
                     candidates.append(overlaps.candidate(outcome, rank, footer))
-        _register(index, report, overlaps.decide(candidates), dry_run)
+        compared, doubtful = told_apart(candidates, dict(places))
+        report.doubtful += doubtful
+        _register(index, report, overlaps.decide(compared), dry_run)
     return report
+
+
+def _days(
+    report: RebuildReport, places: Sequence[tuple[str, LocalStorage | S3Storage]]
+) -> list[str]:
+    """The first folders of all layers; those that no entry can name are bad."""
+    days: set[str] = set()
+    for layer, storage in places:
+        for day in filter(_is_plain, storage.folders()):
+            if is_legal(day):
+                days.add(day)
+            else:
+                report.bad.append(BadFile(day, layer, _ILLEGAL))
+    return sorted(days)
+
+
+def _listed(
+    report: RebuildReport, layer: str, storage: LocalStorage | S3Storage, day: str
+) -> list[FileInfo]:
+    """A day's data files; those that no entry can name are bad."""
+    found = storage.walk(day) if day else storage.list("")
+    files = [file for file in found if is_data(file.path)]
+    odd = [BadFile(file.path, layer, _ILLEGAL) for file in files if not is_legal(file.path)]
+    report.bad += odd
+    return [file for file in files if is_legal(file.path)] if odd else files
 
 
 def _is_plain(day: str) -> bool:
@@ -121,8 +154,8 @@ def _is_leaving(
 def _register(
     index: Index[Any], report: RebuildReport, decision: overlaps.Decision, dry_run: bool
 ) -> None:
-    for (path, layer), reason in decision.left_out.items():
-        report.left_out.append(BadFile(path, layer, reason))
+    for (path, layer), left in decision.left_out.items():
+        report.left_out.append(BadFile(path, layer, left.why))
     report.doubtful += decision.doubtful
     entries = decision.taken
     days = {entry.path.partition("/")[0] for entry in entries if "/" in entry.path}
@@ -171,5 +204,6 @@ def count_files(storages: Storages, tables: Iterable[tuple[str, str]]) -> int:
         for layer in storages.layers
         for storage in [storages.table(layer, *table)]
         for day in ["", *filter(_is_plain, storage.folders())]
+        if is_legal(day or "x")
         for file in (storage.walk(day) if day else storage.list(""))
     )

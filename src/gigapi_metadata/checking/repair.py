@@ -4,13 +4,15 @@ or not at all; so it may run beside everybody else, and after a kill it is simpl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
 from gigapi_metadata.checking import overlaps, plans, quarantine
+from gigapi_metadata.checking.adopting import Adoption
+from gigapi_metadata.checking.files import is_data
 from gigapi_metadata.checking.findings import (
     Expire,
     Finding,
@@ -35,7 +37,7 @@ from gigapi_metadata.index.sync import Index
 from gigapi_metadata.lineage import mark
 from gigapi_metadata.model import IndexEntry
 from gigapi_metadata.names import dir_of, iteration_of
-from gigapi_metadata.storage import FileInfo, Storages
+from gigapi_metadata.storage import FileInfo, LocalStorage, Storages
 from gigapi_metadata.stores.repairing import EntryRepair, PlanRepair, StoredEntry, StoreFault
 
 AT_ONCE = 200
@@ -78,13 +80,14 @@ class _Repair:
         self._options = options
         self._errors: list[str] = []
         self._done: set[int] = set()
-        self._writers: dict[tuple[str, str], str] = {}
         self._merged: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
 
     def run(self, findings: Sequence[Finding]) -> Repaired:
         mends = list({id(each.mend): each.mend for each in findings if each.mend}.values())
-        if any(mend.adopt for mend in _of(mends, Quarantine)):
-            self._writers = plans.writers(self._raw.stored_plans())  # before dead ones are removed
+        strays = _of(mends, Quarantine)
+        adopted = [mend for mend in strays if mend.adopt]
+        # Read before dead ones are removed.
+        writers = plans.writers(self._raw.stored_plans()) if adopted else {}
         faults = _of(mends, StoreFault)
         if faults:
             done = self._raw.mend_faults(faults)
@@ -100,17 +103,28 @@ class _Repair:
         if _of(mends, Reindex):
             self._raw.reindex()
         self._done |= {id(mend) for mend in _of(mends, Reindex)}
-        for mend in _of(mends, Quarantine):
-            self._quarantine(mend)
-        for old in _of(mends, Expire):
-            with self._noting():
-                self._storages.table(old.layer, *self._raw.ref).delete(old.path)
-                self._done.add(id(old))
+        if adopted:
+            self._adopt(adopted, writers)
+        for mend in strays:
+            if not mend.adopt:
+                self._quarantine(mend)
+        self._expire(_of(mends, Expire))
         result = Repaired([], [], self._errors)
         for finding in findings:
             mended = finding.mend is not None and id(finding.mend) in self._done
             (result.mended if mended else result.left).append(finding)
         return result
+
+    def _expire(self, mends: Sequence[Expire]) -> None:
+        for old in mends:
+            with self._noting():
+                self._storages.table(old.layer, *self._raw.ref).delete(old.path)
+                self._done.add(id(old))
+        for layer in sorted({old.layer for old in mends}):
+            storage = self._storages.table(layer, *self._raw.ref)
+            if isinstance(storage, LocalStorage):
+                with self._noting():
+                    storage.remove_empty(quarantine.FOLDER)
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -122,9 +136,21 @@ class _Repair:
 
     def _entries(self, repairs: Sequence[EntryRepair]) -> None:
         for part in _parts(repairs):
-            for repair, done in zip(part, self._raw.mend_entries(part), strict=True):
+            safe = [self._unless_merged(repair) for repair in part]
+            for repair, done in zip(part, self._raw.mend_entries(safe), strict=True):
                 if done:
                     self._done.add(id(repair))
+
+    def _unless_merged(self, repair: EntryRepair) -> EntryRepair:
+        """As it is; but a stray document of a file that a merged file names is only put aside."""
+        new = repair.new
+        if not repair.old.misplaced or new is None:
+            return repair
+        with self._noting():
+            beside = self._merged_beside(new.layer, dir_of(new.path))
+            if any(mark(new.path) in marks for marks in beside.values()):
+                return EntryRepair(repair.old, None, keep=True)
+        return repair
 
     def _plans(self, repairs: Sequence[PlanRepair]) -> None:
         for part in _parts(repairs):
@@ -140,85 +166,77 @@ class _Repair:
             places.setdefault(mend.place, []).append(mend)
         for place, wanted in places.items():
             stored = {each.entry.path: each for each in self._raw.stored(place) if each.entry}
-            repairs: dict[int, EntryRepair] = {}
-            for mend in wanted:
-                there = stored.get(mend.known.path)
-                if there is not None and _bare(there) == mend.known:
-                    with self._noting():
-                        repair = self._repair_of(mend, there)
-                        if repair is not None:
-                            repairs[id(mend)] = repair
-            for part in _parts(list(repairs.items())):
+            still = [
+                (mend, there)
+                for mend in wanted
+                for there in [stored.get(mend.known.path)]
+                if there is not None and _bare(there) == mend.known
+            ]
+            for part in _parts(list(self._repairs_of(still))):
                 done = self._raw.mend_entries([repair for _, repair in part])
                 self._done |= {key for (key, _), is_done in zip(part, done, strict=True) if is_done}
 
-    def _repair_of(self, mend: Reread, stored: StoredEntry) -> EntryRepair | None:
-        """How to mend one entry, by its file as it is now."""
-        known = mend.known
-        storage = self._storages.table(known.layer, *self._raw.ref)
-        try:
-            file = storage.head(known.path)
-        except FileMissing:
-            # Its own finding says that the file is gone; any other leaves the entry.
-            return EntryRepair(stored, None) if mend.gone else None
-        if mend.gone:
-            return None
-        read = self._read(known.layer, file)
-        new = msgspec.structs.replace(read, writer_id=known.writer_id, chunk_time=known.chunk_time)
-        return EntryRepair(stored, new)
-
-    def _read(self, layer: str, file: FileInfo) -> IndexEntry:
-        storage = self._storages.table(layer, *self._raw.ref)
-        ((outcome, _),) = self._footers.read(storage, self._raw.ref, layer, [file])
-        if isinstance(outcome, str):
-            raise StorageError(f"{file.path!r} in layer {layer!r}: {outcome}")
-        return outcome
+    def _repairs_of(
+        self, wanted: Iterable[tuple[Reread, StoredEntry]]
+    ) -> Iterator[tuple[int, EntryRepair]]:
+        """How to mend entries, by their files as they are now; with the mend's id."""
+        layers: dict[str, list[tuple[Reread, StoredEntry, FileInfo]]] = {}
+        for mend, stored in wanted:
+            known = mend.known
+            with self._noting():
+                try:
+                    file = self._storages.table(known.layer, *self._raw.ref).head(known.path)
+                except FileMissing:
+                    # Its own finding says that the file is gone; any other leaves the entry.
+                    if mend.gone:
+                        yield id(mend), EntryRepair(stored, None)
+                    continue
+                if not mend.gone:
+                    layers.setdefault(known.layer, []).append((mend, stored, file))
+        for layer, group in layers.items():
+            storage = self._storages.table(layer, *self._raw.ref)
+            files = [file for _, _, file in group]
+            read = self._footers.read(storage, self._raw.ref, layer, files)
+            for (mend, stored, file), (outcome, _) in zip(group, read, strict=True):
+                if isinstance(outcome, str):
+                    self._errors.append(
+                        f"{file.path!r} in layer {layer!r}: {outcome}; should the file be lost, rm "
+                        "takes its entry out"
+                    )
+                    continue
+                known = mend.known
+                new = msgspec.structs.replace(
+                    outcome, writer_id=known.writer_id, chunk_time=known.chunk_time
+                )
+                yield id(mend), EntryRepair(stored, new)
 
     # Files that are nobody's
 
     def _quarantine(self, mend: Quarantine) -> None:
         storage = self._storages.table(mend.layer, *self._raw.ref)
         with self._noting():
-            if mend.adopt:
-                self._adopt(mend, storage.head(mend.path))
-                return
             now_s = self._options.clock()
             if quarantine.take_away(storage, mend.path, now_s, lambda: self._is_named(mend.path)):
                 self._done.add(id(mend))
 
-    def _adopt(self, mend: Quarantine, file: FileInfo) -> None:
-        """Register a file, unless its rows are known to be in the catalog already."""
-        storage = self._storages.table(mend.layer, *self._raw.ref)
-        read = self._footers.read(storage, self._raw.ref, mend.layer, [file], raw=True)
-        ((entry, footer),) = read
-        if isinstance(entry, str):
-            raise StorageError(f"{file.path!r} in layer {mend.layer!r}: {entry}")
-        group = self._merged_beside(mend.layer, dir_of(mend.path))
-        living = {each.path for each in self._index.query(folder=f"{dir_of(mend.path)}/")}
-        sources = overlaps.marks_of(footer)
-        into = next((path for path, marks in group.items() if mark(mend.path) in marks), None)
-        source = next((path for path in sorted(living) if mark(path) in sources), None)
-        if into is not None or source is not None:
-            of = (
-                f"merged into {into!r}" if into is not None else f"made of {source!r}, among others"
-            )
-            raise StorageError(
-                f"{mend.path!r} is not registered: it was {of}, its rows would count twice; "
-                "without --adopt it is moved to quarantine"
-            )
-        if not self._is_named(mend.path):
-            writer_id = self._writers.get((mend.layer, mend.path), "")
-            self._index.batch([msgspec.structs.replace(entry, writer_id=writer_id)])
-            self._done.add(id(mend))
+    def _adopt(self, mends: Sequence[Quarantine], writers: Mapping[tuple[str, str], str]) -> None:
+        adoption = Adoption(self._index, self._storages, self._footers, writers)
+        for mend, reason in adoption.adopt(mends):
+            if reason:
+                self._errors.append(reason)
+            else:
+                self._done.add(id(mend))
 
     def _merged_beside(self, layer: str, dir: str) -> dict[str, frozenset[str]]:
         """Of a folder's entries those that note what they were merged from, and that."""
         known = self._merged.get((layer, dir))
         if known is None:
-            entries = self._index.query(folder=f"{dir}/", layer=layer)
-            wanted = {entry.path for entry in entries if iteration_of(entry.path) > 1}
             storage = self._storages.table(layer, *self._raw.ref)
-            files = [file for file in storage.list(dir) if file.path in wanted]
+            files = [
+                file
+                for file in storage.list(dir)
+                if is_data(file.path) and iteration_of(file.path) > 1 and self._is_named(file.path)
+            ]
             read = self._footers.read(storage, self._raw.ref, layer, files, raw=True)
             known = {
                 file.path: overlaps.marks_of(footer)

@@ -13,7 +13,7 @@ from gigapi_metadata.cli.errors import DONE, FAILED, NothingFound, WrongUsage
 from gigapi_metadata.cli.options import TableName, add_command, add_table, positive, table_name
 from gigapi_metadata.cli.progress import progress_bar
 from gigapi_metadata.cli.scan import cpus
-from gigapi_metadata.cli.storages import storages_of
+from gigapi_metadata.cli.storages import check_folder, storages_of
 
 if TYPE_CHECKING:
     from gigapi_metadata.checking import Checked, CheckOptions, Finding, Footers
@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     name = table_name(args)
     if args.adopt and not args.repair:
         raise WrongUsage("--adopt goes with --repair")
+    if args.repair:
+        check_folder("backup", args.backup)
     options = _options(args)
     with open_catalog(args) as catalog:
         index = catalog.table(*name)
@@ -137,7 +139,22 @@ class _Work:
 
     def repair(self, checked: Checked) -> Checked:
         """Write the backup, mend, and look again: what is still there."""
-        from gigapi_metadata.checking import repair_table, write_backup
+        from gigapi_metadata.checking import Expire, repair_table
+
+        for _ in range(ROUNDS):
+            mends = [each.mend for each in checked.findings if each.mend]
+            if not self.backup and not all(isinstance(mend, Expire) for mend in mends):
+                self._write_backup()  # emptying quarantine changes nothing in the catalog
+            repaired = repair_table(*self._parts, checked, self._options)
+            self.mended += repaired.mended
+            self.errors = repaired.errors
+            checked = self.check()
+            if not repaired.mended or not any(each.mend for each in checked.findings):
+                break
+        return checked
+
+    def _write_backup(self) -> None:
+        from gigapi_metadata.checking import write_backup
         from gigapi_metadata.index.repairs import TableRepairs
 
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -146,14 +163,6 @@ class _Work:
         self.backup = [each for each in found if each]
         for each in self.backup:
             output.note(f"backup: {each}")
-        for _ in range(ROUNDS):
-            repaired = repair_table(*self._parts, checked, self._options)
-            self.mended += repaired.mended
-            self.errors = repaired.errors
-            checked = self.check()
-            if not repaired.mended or not any(each.mend for each in checked.findings):
-                break
-        return checked
 
 
 def _options(args: argparse.Namespace) -> CheckOptions:
@@ -206,7 +215,7 @@ def _report(args: argparse.Namespace, work: _Work, checked: Checked) -> None:
         _write_findings("noted", checked.notes)
     for error in work.errors:
         output.note(f"not mended: {error}")
-    if not checked.faults:
+    if not checked.faults and not work.errors:
         output.write("  nothing is wrong" + (" any more" if work.mended else ""))
     elif not args.repair and any(each.mend for each in checked.findings):
         output.note("--repair mends what can be mended, after a backup")
@@ -217,11 +226,10 @@ def _entries(number: int) -> str:
 
 
 def _write_findings(label: str, findings: list[Finding]) -> None:
-    kinds: dict[str, list[Finding]] = {}
+    kinds: dict[tuple[str, str], list[Finding]] = {}
     for each in findings:
-        kinds.setdefault(each.kind, []).append(each)
-    for kind, group in sorted(kinds.items()):
-        remedy = next((each.remedy for each in group if each.remedy), "")
+        kinds.setdefault((each.kind, each.remedy), []).append(each)
+    for (kind, remedy), group in sorted(kinds.items()):
         output.write(f"  {label} {len(group):,} {kind}" + (f": {remedy}" if remedy else ""))
         for each in group[:LISTED]:
             where = f"{each.path} " if each.path and each.path not in each.detail else ""
@@ -252,13 +260,9 @@ def _finding(each: Finding) -> dict[str, Any]:
     return {
         "kind": each.kind,
         "level": each.level,
-        "path": _text(each.path),
+        "path": output.utf8(each.path),
         "layer": each.layer,
-        "place": _text(each.place),
-        "detail": _text(each.detail),
+        "place": output.utf8(each.place),
+        "detail": output.utf8(each.detail),
         "remedy": each.remedy,
     }
-
-
-def _text(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()

@@ -83,6 +83,11 @@ def printable(text: str) -> str:
     )
 
 
+def utf8(text: str) -> str:
+    """`text`, with what no UTF-8 can stand for - a file's name may hold it - written as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def iso(time_ns: int) -> str:
     """A time in UTC, with as many digits of a second as it has: none, 3, 6 or 9. The last second of
     the year 9999 stands for all later ones."""

@@ -16,6 +16,7 @@ from gigapi_metadata.cli.storages import storages_of
 
 if TYPE_CHECKING:
     from gigapi_metadata.checking import RebuildReport
+    from gigapi_metadata.checking.rebuild import BadFile
 
 LISTED = 100
 """So many files are listed for people; --json has them all."""
@@ -33,7 +34,15 @@ def add(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "rebuild", "make a catalog from the files alone", _DESCRIPTION)
     parser.add_argument(
-        "wanted", metavar="DB[.TABLE]", nargs="?", help="this database or table only"
+        "wanted",
+        metavar="DB[.TABLE]",
+        nargs="?",
+        help="this database or table only; split at the first dot",
+    )
+    parser.add_argument(
+        "--database",
+        metavar="DB",
+        help="this database only, if its name holds a dot; the argument is then a table of it",
     )
     parser.add_argument(
         "--force",
@@ -65,11 +74,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     if args.writer_id:
         checked_name("writer", args.writer_id)
-    database, dot, table = (args.wanted or "").partition(".")
-    if args.wanted is not None:
-        checked_name("database", database)
-        if dot:
-            checked_name("table", table)
+    database, table = _wanted(args)
     with open_catalog(args, writes=True) as catalog:
         storages = storages_of(args, catalog)
         tables = [
@@ -104,8 +109,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         _write_text(summary, reports)
     if not summary["found"]:
-        raise NothingFound("the layers hold no Parquet files of such a table")
+        dotted = args.wanted is not None and "." in args.wanted and args.database is None
+        hint = "; a database whose name holds a dot goes with --database" if dotted else ""
+        raise NothingFound(f"the layers hold no Parquet files of such a table{hint}")
     return FAILED if summary["bad"] else DONE
+
+
+def _wanted(args: argparse.Namespace) -> tuple[str, str]:
+    """The database and the table to rebuild, "" for all."""
+    database, dot, table = (args.wanted or "").partition(".")
+    if args.database is not None:
+        database, table = args.database, args.wanted or ""
+        dot = "." if args.wanted is not None else ""
+    if args.wanted is not None or args.database is not None:
+        checked_name("database", database)
+    if dot:
+        checked_name("table", table)
+    return database, table
 
 
 _COUNTS = ("found", "registered", "rows", "known", "leaving")
@@ -115,16 +135,29 @@ _LISTS = ("left_out", "bad", "doubtful")
 def _summary(
     args: argparse.Namespace, reports: list[RebuildReport], seconds: float
 ) -> dict[str, Any]:
-    import msgspec
-
     totals = {name: sum(getattr(each, name) for each in reports) for name in _COUNTS}
     lists = {name: sum(len(getattr(each, name)) for each in reports) for name in _LISTS}
     return {
         **totals,
         **lists,
-        "tables": [msgspec.structs.asdict(each) for each in reports],
+        "tables": [_object(each) for each in reports],
         "dry_run": args.dry_run,
         "seconds": round(seconds, 3),
+    }
+
+
+def _object(report: RebuildReport) -> dict[str, Any]:
+    import msgspec
+
+    return {
+        **msgspec.structs.asdict(report),
+        **{
+            name: [
+                {"path": output.utf8(each.path), "layer": each.layer, "reason": each.reason}
+                for each in getattr(report, name)
+            ]
+            for name in ("left_out", "bad")
+        },
     }
 
 
@@ -148,9 +181,14 @@ def _write_text(summary: dict[str, Any], reports: list[RebuildReport]) -> None:
             output.write(f"  {shown:<11} {number:>9,}" + (f"  {remark}" if remark else ""))
     for report in reports:
         name = f"{report.database}.{report.table}"
-        _list("left out", [f"{name} {each.path}: {each.reason}" for each in report.left_out])
-        _list("bad", [f"{name} {each.path}: {each.reason}" for each in report.bad])
+        _list("left out", [_line(name, each) for each in report.left_out])
+        _list("bad", [_line(name, each) for each in report.bad])
         _list("doubtful", [f"{name}: {each}" for each in report.doubtful])
+
+
+def _line(table: str, file: BadFile) -> str:
+    layer = f"[{file.layer}] " if file.layer else ""
+    return f"{table} {layer}{file.path}: {file.reason}"
 
 
 def _list(label: str, lines: list[str]) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-from gigapi_metadata.errors import InvalidConfiguration, InvalidName, UnknownLayer
+from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StorageError, UnknownLayer
 from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.names import check_name
 from gigapi_metadata.storage.local import LocalStorage
@@ -79,6 +79,27 @@ class Storages:
     def layers(self) -> list[str]:
         """The names of the layers, in order; without any, "" if there is a root."""
         return list(self._places)
+
+    def reach(self, layer: str) -> None:
+        """Make sure that a layer is there: a folder that is not looks like one without files.
+
+        Raises:
+            StorageError: its folder or bucket is not there, or can't be listed.
+            UnknownLayer: there is no such layer.
+        """
+        place = self._places.get(layer)
+        if place is None:
+            raise UnknownLayer(f"layer {layer!r} is unknown")
+        if isinstance(place, FolderURL) and not place.path.is_dir():
+            raise StorageError(
+                f"layer {layer!r}: its folder {os.fspath(place.path)!r} is not there; mount it, or "
+                "make the folder if the layer is empty"
+            )
+        if isinstance(place, FolderURL):
+            LocalStorage(layer, place.path, ()).folders()
+        else:
+            self.table(layer, "x", "x")  # opens the bucket
+            S3Storage(self._buckets[layer], ()).folders()
 
     def tables(self, layer: str) -> list[tuple[str, str]]:
         """(database, table) of whatever lies in `layer` where a table's files would, sorted; what

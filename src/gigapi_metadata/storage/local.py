@@ -26,6 +26,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
 _CHUNK = 1024 * 1024
+_STEM_BYTES = 180
 
 
 class LocalStorage:
@@ -184,6 +185,18 @@ class LocalStorage:
             return []
         return sorted(found)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove `folder`, and the folders below it, as far as nothing is in them."""
+        with suppress(FileMissing), self._errors(folder), self._parent(folder) as (opened, name):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
+                return
+            for _, below, _, inner in os.fwalk(name, topdown=False, dir_fd=opened):
+                for each in below:
+                    with suppress(OSError):  # a link, or somebody has put something there
+                        os.rmdir(each, dir_fd=inner)
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=opened)
+
     # The ability InPlace
 
     def local(self, path: str) -> Path:
@@ -300,8 +313,10 @@ def _info(path: str, status: os.stat_result) -> FileInfo:
 
 def _temporary(name: str) -> str:
     """A new name for the unfinished `name`; not ending in .parquet, so that no pattern for data
-    files finds it. What it is for stays readable: the next attempt removes it by that."""
-    return f"{TEMP_PREFIX}{name[:180]}-{os.urandom(4).hex()}{TEMP_SUFFIX}"
+    files finds it. What it is for stays readable: the next attempt removes it by that. At most 255
+    bytes, as file systems want it."""
+    stem = os.fsencode(name)[:_STEM_BYTES].decode(errors="ignore")
+    return f"{TEMP_PREFIX}{stem}-{os.urandom(4).hex()}{TEMP_SUFFIX}"
 
 
 def _write(source: Path, name: str, folder: int) -> None:
