@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import pytest
 from fix_topologies import Cluster, Sentinels, wait_for
+from redis.cluster import key_slot
 
 from gigapi_metadata import connect
 from gigapi_metadata.cli import main
@@ -41,7 +42,10 @@ def test_who_differs_is_named_and_so_is_its_command() -> None:
     found = {"a:1": [bad], "[::1]:2": [bad], "c:3": [ok("eviction", "noeviction")]}
     first, second = together(found, "redis-cli --cluster call a:1 ")
     assert first.message == "a:1, [::1]:2: lru"
-    assert first.remedy == f"on each of them: {bad.remedy}"
+    assert first.remedy == (
+        "redis-cli -h a -p 1 CONFIG SET x && redis-cli -h a -p 1 CONFIG REWRITE; likewise on "
+        "[::1]:2"
+    )
     assert second.message == "c:3: noeviction"
     (alone,) = together({"[::1]:2": [bad]})
     assert alone.remedy.startswith("redis-cli -h ::1 -p 2 CONFIG SET x && redis-cli -h ::1 -p 2")
@@ -98,7 +102,10 @@ def test_what_is_wrong_with_a_cluster() -> None:
     )
     assert level_of(of_cluster(silent={"old:1": "refused"}), "take it out of the URL") == "warning"
     assert level_of(of_cluster(states={"10.0.0.2:7000": "fail"}), "cluster is down") == "error"
-    assert level_of(of_cluster(moving=[93, 94]), "2 slots are on their way") == "note"
+    moves = of_cluster(moving=[93, 94, 94, 99], stuck=[99])
+    assert level_of(moves, "2 slots (93-94) are on the way to another node") == "note"
+    assert level_of(moves, "slot 99 is left between two nodes") == "error"
+    assert level_of(moves, "redis-cli --cluster fix 10.0.0.1:7000") == "error"
     two = NODES.replace("5461-10922", "5461-16383").replace("10923-16382 16383", "")
     assert level_of(of_cluster(two), "2 masters: when one is lost") == "warning"
     nobody = list(cluster.findings(ClusterFacts(silent={"a:1": "refused"})))
@@ -125,8 +132,16 @@ SENTINEL = Sentinel(
         ({"name": "s0:1", "master": "", "fault": "refused"}, "error", "s0:1 does not answer"),
         ({"master": "", "refused": "NOAUTH"}, "error", "sentinel_password"),
         ({"master": ""}, "error", "know no service 'lake'"),
-        ({"flags": "master,s_down,o_down"}, "error", "the master 10.0.0.1:6379 is down"),
-        ({"verdict": "NOQUORUM 1 usable"}, "error", "SENTINEL SET lake quorum"),
+        (
+            {"flags": "master,s_down,o_down"},
+            "error",
+            "start it, or: redis-cli -h s1 -p 26379 SENTINEL FAILOVER lake",
+        ),
+        (
+            {"verdict": "NOQUORUM 2 usable", "quorum": 3},
+            "error",
+            "-h s1 -p 26379 SENTINEL SET lake quorum 2",
+        ),
         ({"others": {"s2:26379": "sentinel"}}, "warning", "there are 2"),
         (
             {"others": {"s2:26379": "sentinel", "s3:26379": "sentinel,s_down"}},
@@ -147,8 +162,15 @@ def test_sentinels_that_disagree() -> None:
     other = msgspec.structs.replace(SENTINEL, name="s2:26379", master="10.0.0.2:6379")
     found = list(sentinels.findings("lake", [SENTINEL, other]))
     assert level_of(found, "they do not agree") == "error"
-    silent = Sentinel("s3:26379", fault="refused")
-    assert level_of(sentinels.findings("lake", [SENTINEL, silent]), "s3:26379 does") == "warning"
+
+
+def test_sentinels_that_have_just_died_are_missed_before_the_others_notice() -> None:
+    second, third = (Sentinel(f"s{n}:26379", fault="refused") for n in (2, 3))
+    found = list(sentinels.findings("lake", [SENTINEL, second]))
+    assert level_of(found, "s2:26379 does not answer") == worst(found) == "warning"
+    found = list(sentinels.findings("lake", [SENTINEL, second, third]))
+    assert level_of(found, "no failover is possible: 1 of 3 are left, and 2 are needed") == "error"
+    assert level_of(found, "start s2:26379, s3:26379") == "error"
 
 
 # Real servers
@@ -174,7 +196,8 @@ def test_every_node_of_a_cluster_is_examined_also_beside_dead_ones(
     fault = next(each for each in found if each.check == "eviction" and each.level == "error")
     assert fault.message.startswith(f"127.0.0.1:{second.port}: ")
     assert fault.remedy == (
-        f"redis-cli -h 127.0.0.1 -p {second.port} CONFIG SET maxmemory-policy noeviction"
+        f"redis-cli -h 127.0.0.1 -p {second.port} CONFIG SET maxmemory-policy noeviction, and "
+        "start it with --maxmemory-policy noeviction from now on"
     )
     # Dead: the first host of the URL, with its replica; of another master the replica.
     first, replicas = cluster_.masters[0], cluster_.servers[3:]
@@ -196,6 +219,21 @@ def test_slots_that_have_no_node(new_cluster: Callable[..., Cluster]) -> None:
         with server.client() as client:
             client.execute_command("CLUSTER DELSLOTS", 7, 8, 12000)
     assert level_of(look(cluster_.url), "3 slots have no node (7-8, 12000)") == "error"
+
+
+def test_a_slot_that_a_broken_off_reshard_has_left_open(
+    new_cluster: Callable[..., Cluster],
+) -> None:
+    cluster_ = new_cluster(3, 0)
+    slot = key_slot(b"{db:t}")
+    first = cluster_.owner("{db:t}")
+    taker = next(each for each in cluster_.masters if each is not first)
+    with first.client() as old, taker.client() as new:
+        new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", cluster_.id_of(first))
+        old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", cluster_.id_of(taker))
+    found = look(cluster_.url)
+    assert level_of(found, f"slot {slot} is left between two nodes") == "error"
+    assert level_of(found, "redis-cli --cluster fix 127.0.0.1:") == "error"
 
 
 def test_sentinels_that_are_down_and_a_quorum_that_can_not_be_reached(

@@ -57,11 +57,44 @@ def test_a_user_who_may_not_ask_for_anything(new_redis_server: NewServer) -> Non
         client.execute_command(
             "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-config", "-info", "-memory"
         )
+    url = f"redis://app:pw@127.0.0.1:{server.port}/0"
+    found = look(url)
+    faults = [each for all_ in found.values() for each in all_ if each.level == "error"]
+    assert [each.message.partition(" (")[0] for each in faults] == ["INFO was refused"]
+    assert faults[0].remedy == (f"redis-cli -h 127.0.0.1 -p {server.port} ACL SETUSER app +info")
+    assert not found.keys() & {"memory", "persistence", "replicas", "version"}
+    assert main(["--catalog", url, "doctor", "--quiet"]) == 1
+
+
+@pytest.mark.parametrize("command", ["ping", "time", "scan", "memory", "hlen", "config", "evalsha"])
+def test_any_question_may_be_refused(new_redis_server: NewServer, command: str) -> None:
+    server = new_redis_server("--appendonly", "yes")
+    yesterday = time.strftime("date=%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    with server.client() as client:
+        client.hset(f"files:db:t:{yesterday}", "a", "{}")
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", f"-{command}")
     found = look(f"redis://app:pw@127.0.0.1:{server.port}/0")
-    refused = " ".join(each.message for each in found["access"])
-    assert "CONFIG could not be read" in refused
-    assert "INFO could not be read" in refused
-    assert worst(each for all_ in found.values() for each in all_) == "note"
+    refused = [each for all_ in found.values() for each in all_ if f"+{command}" in each.remedy]
+    assert len(refused) == 1
+    assert "catalog" not in found
+
+
+def test_no_key_of_a_server_is_written_or_read_away(new_redis_server: NewServer) -> None:
+    server = new_redis_server("--appendonly", "yes")
+    with RedisIndex(server.url(), "db", "t") as index:
+        index.batch([entry(n) for n in range(3)])
+    with server.client() as client:
+        before = {key: (client.dump(key), client.ttl(key) > 0) for key in client.scan_iter()}
+        client.execute_command("CONFIG RESETSTAT")
+        changes = client.info("persistence")["rdb_changes_since_last_save"]
+        look(server.url())
+        assert {key: (client.dump(key), client.ttl(key) > 0) for key in client.scan_iter()} == before
+        assert client.info("persistence")["rdb_changes_since_last_save"] == changes
+        flags = {each["name"]: each["flags"] for each in client.command().values()}
+        asked = {
+            name.removeprefix("cmdstat_").partition("|")[0] for name in client.info("commandstats")
+        }
+    assert not [name for name in asked if "write" in flags[name]]
 
 
 def test_a_server_that_is_not_there(new_redis_server: NewServer) -> None:

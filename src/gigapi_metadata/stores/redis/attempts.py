@@ -213,6 +213,9 @@ def lacks(text: str) -> str:
     return ""
 
 
+_UNKNOWN_COMMAND = re.compile("unknown command ['`]([^'`]*)['`]")
+
+
 def _mapped(error: ResponseError, url: str) -> MetadataError:
     text = str(error)
     if "CORRUPT " in text:
@@ -223,4 +226,10 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
         return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
     if remedy := lacks(text):
         return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
+    if match := _UNKNOWN_COMMAND.match(text):
+        # What follows there are the arguments, which may be binary and long.
+        return StoreError(
+            f"{url} knows no command {match[1]}: it is a Sentinel (write redis+sentinel:// and the "
+            "service), another kind of server, or one whose provider has turned it off"
+        )
     return StoreError(f"{url} refused a request: {text}")
