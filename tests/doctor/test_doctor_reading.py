@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -88,7 +91,9 @@ def test_no_key_of_a_server_is_written_or_read_away(new_redis_server: NewServer)
         client.execute_command("CONFIG RESETSTAT")
         changes = client.info("persistence")["rdb_changes_since_last_save"]
         look(server.url())
-        assert {key: (client.dump(key), client.ttl(key) > 0) for key in client.scan_iter()} == before
+        assert {
+            key: (client.dump(key), client.ttl(key) > 0) for key in client.scan_iter()
+        } == before
         assert client.info("persistence")["rdb_changes_since_last_save"] == changes
         flags = {each["name"]: each["flags"] for each in client.command().values()}
         asked = {
@@ -139,13 +144,121 @@ def test_a_file_that_is_no_catalog(tmp_path: Path) -> None:
     assert worst(look(f"sqlite://{tmp_path}/other.db")["file"]) == "error"
 
 
-def test_a_busy_sqlite_catalog_is_left_alone(tmp_path: Path) -> None:
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def interrupted(folder: Path, journal_mode: str = "WAL") -> str:
+    """The URL of a catalog whose writer was killed: with a WAL, or in mid-change without one."""
+    url = f"sqlite://{folder}/catalog.db"
+    if journal_mode == "DELETE":
+        with connect(url) as catalog:
+            catalog.table("db", "t").batch([entry(n) for n in range(200)])
+        with closing(sqlite3.connect(folder / "catalog.db")) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        last = """
+import sqlite3
+db = sqlite3.connect(sys.argv[1].removeprefix("sqlite://"), isolation_level=None)
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN")
+db.execute("DELETE FROM files")
+"""
+    else:
+        last = """
+from gigapi_metadata import IndexEntry, connect
+entry = IndexEntry("db", "t", "date=2025-01-01/hour=00/a.parquet", 1, 1, 1)
+connect(sys.argv[1]).table("db", "t").batch([entry])
+"""
+    program = f"import os, signal, sys\n{last}\nos.kill(os.getpid(), signal.SIGKILL)"
+    ended = subprocess.run([sys.executable, "-c", program, url], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    return url
+
+
+def test_a_catalog_whose_writer_was_killed_stays_as_it_is(tmp_path: Path) -> None:
+    url = interrupted(tmp_path)
+    before = content_of(tmp_path)
+    assert set(before) == {"catalog.db", "catalog.db-wal", "catalog.db-shm"}
+    found = look(url)
+    assert worst(found["integrity"]) == worst(found["locks"]) == worst(found["journal"]) == "ok"
+    assert main(["--catalog", url, "doctor"]) == 0
+    assert content_of(tmp_path) == before
+    (tmp_path / "catalog.db-shm").unlink()
+    before = content_of(tmp_path)
+    assert "-wal is there without the -shm" in look(url)["integrity"][0].message
+    assert content_of(tmp_path) == before
+
+
+def test_a_change_that_was_cut_off_is_not_taken_back(tmp_path: Path) -> None:
+    url = interrupted(tmp_path, "DELETE")
+    before = content_of(tmp_path)
+    found = look(url)
+    assert "-journal holds a change" in found["integrity"][0].message
+    assert worst(found["integrity"]) == "warning"
+    assert content_of(tmp_path) == before
+
+
+def test_a_catalog_that_nobody_has_open_stays_as_it_is(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/catalog.db"
+    with connect(url) as catalog:
+        catalog.table("db", "t").batch([entry(1)])
+    tmp_path.chmod(0o500)
+    before = content_of(tmp_path)
+    found = look(url)
+    tmp_path.chmod(0o700)
+    assert worst(found["integrity"]) == worst(found["locks"]) == worst(found["journal"]) == "ok"
+    assert content_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_a_busy_sqlite_catalog_is_left_alone(tmp_path: Path, journal_mode: str) -> None:
     file = tmp_path / "catalog.db"
     with connect(f"sqlite://{file}") as catalog:
         catalog.table("db", "t").batch([entry(1)])
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
         connection.execute("BEGIN IMMEDIATE")
-        assert worst(look(f"sqlite://{file}")["locks"]) == "note"
+        connection.execute("INSERT INTO tables (database, name) VALUES ('db', 'u')")
+        found = look(f"sqlite://{file}")
+        assert worst(found["locks"]) == ("ok" if journal_mode == "WAL" else "note")
+        assert worst(found["integrity"]) == "ok"
+        locked = pytest.raises(sqlite3.OperationalError, match="locked")
+        with closing(sqlite3.connect(file, timeout=0)) as other, locked:
+            other.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+
+
+def test_an_index_that_has_lost_rows(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.db"
+    with connect(f"sqlite://{file}") as catalog:
+        catalog.table("db", "t").batch([entry(n) for n in range(20)])
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        (index,) = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = 'files_path'"
+        ).fetchone()
+        connection.execute("DROP INDEX files_path")
+        connection.execute(f"{index} WHERE 0")  # has no row
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'files_path'", (index,))
+    (fault,) = look(f"sqlite://{file}")["integrity"]
+    assert fault.level == "error"
+    assert "missing from index files_path" in fault.message
+    assert fault.remedy == f"sqlite3 {file} REINDEX"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("REINDEX")
+    assert worst(look(f"sqlite://{file}")["integrity"]) == "ok"
+
+
+def test_an_integrity_check_that_takes_too_long_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(f"sqlite://{tmp_path}/catalog.db") as catalog:
+        catalog.table("db", "t").batch([entry(n) for n in range(500)])
+    monkeypatch.setattr("gigapi_metadata.doctor.reading.sqlite.INTEGRITY_S", 0.0)
+    monkeypatch.setattr("gigapi_metadata.doctor.reading.sqlite._STEPS", 1)
+    (found,) = look(f"sqlite://{tmp_path}/catalog.db")["integrity"]
+    assert found.level == "note"
+    assert "did not come to its end" in found.message
 
 
 def test_folders_and_a_damaged_file(tmp_path: Path) -> None:

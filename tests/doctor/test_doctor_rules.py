@@ -258,6 +258,8 @@ SQLITE = sqlite.SQLiteFacts(
         ({"wal_bytes": 1 << 30}, "journal", "warning"),
         ({"leftovers": ["/lake/c.db-journal"]}, "journal", "warning"),
         ({"integrity": ["row 1 missing from index"]}, "integrity", "error"),
+        ({"integrity": [], "unfinished_s": 120.0}, "integrity", "note"),
+        ({"integrity": [], "unread": "as after copying"}, "integrity", "warning"),
         ({"lock": False}, "locks", "error"),
         ({"lock": None, "lock_fault": "busy"}, "locks", "note"),
         ({"is_catalog": False}, "file", "error"),
@@ -273,6 +275,19 @@ def test_what_is_wrong_with_a_sqlite_file(
 ) -> None:
     facts = msgspec.structs.replace(SQLITE, **change)
     assert levels(sqlite.findings(facts))[check] == level
+
+
+@pytest.mark.parametrize(
+    ("row", "remedy"),
+    [
+        ("row 7 missing from index files_path", "sqlite3 '/lake/my c.db' REINDEX"),
+        ("Page 5: never used", "sqlite3 '/lake/my c.db' .recover"),
+    ],
+)
+def test_a_damaged_index_is_made_anew_and_a_damaged_file_recovered(row: str, remedy: str) -> None:
+    facts = msgspec.structs.replace(SQLITE, path="/lake/my c.db", integrity=[row])
+    fault = next(each for each in sqlite.findings(facts) if each.check == "integrity")
+    assert fault.remedy.startswith(remedy)
 
 
 def test_what_is_wrong_with_folders() -> None:
