@@ -270,3 +270,21 @@ def test_a_login_that_is_refused_is_an_error(new_sentinels: Callable[..., Sentin
     assert level_of(found, f"127.0.0.1:{replica}") == "warning"
     direct = group.first.url().replace("://", "://nobody:pw@")
     assert worst(look(direct)) == "error"
+
+
+def test_a_cluster_of_which_one_node_does_not_know_the_user(
+    new_cluster: Callable[..., Cluster],
+) -> None:
+    cluster_ = new_cluster(3, 0)
+    for server in cluster_.masters[:2]:
+        with server.client() as client:
+            rights = ("+@all", "-cluster", "+cluster|nodes", "+cluster|slots")
+            client.execute_command("ACL SETUSER", "app", "on", ">pw", "~*", *rights)
+    found = look(cluster_.url.replace("://", "://app:pw@"))
+    other = cluster_.masters[2].port
+    assert level_of(found, f"{other}, a master with 5462 slots, refuses the login") == "error"
+    assert level_of(found, "give the URL the user") == "error"
+    assert level_of(found, "CLUSTER INFO was refused") == "note"
+    found = look(cluster_.url.replace("redis+", "rediss+") + "?socket_timeout=0.2")
+    assert [each.level for each in found] == ["error"] * 3
+    assert level_of(found, f"{other} does not speak TLS") == "error"

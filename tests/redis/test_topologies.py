@@ -248,6 +248,28 @@ def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
         catalog.table("db", "t").batch([entry(1)])
 
 
+async def test_a_sentinel_that_is_down_is_asked_last(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.url.replace("://", "://127.0.0.1:1,")
+
+    def order(catalog: Any) -> list[int]:
+        manager = catalog.connection.client.connection_pool.sentinel_manager
+        return [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
+
+    with gm.connect(url) as catalog:
+        assert order(catalog)[0] == 1
+        catalog.databases()
+        assert order(catalog)[:2] == [redis_sentinels.watchers[0].port, 1]
+    async with gm.connect_async(url) as catalog_:
+        await catalog_.databases()
+        assert order(catalog_)[:2] == [redis_sentinels.watchers[0].port, 1]
+
+
+def test_a_server_is_no_cluster(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.first.url().replace("redis://", "redis+cluster://").removesuffix("/0")
+    with gm.connect(url) as catalog, pytest.raises(StoreError, match="this is no cluster"):
+        catalog.table("db", "t").batch([entry(1)])
+
+
 # Failover, under load
 
 

@@ -124,14 +124,13 @@ def findings(facts: ClusterFacts) -> Iterator[Finding]:
 
 def _down(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
     by_id = {node.id: node for node in facts.nodes}
+    there = shlex.quote(asked)
     for node in facts.nodes:
         fault = facts.unread.get(node.name) or facts.silent.get(node.name)
         if not node.fails and fault is None:
             continue
-        how = "is down, as the other nodes see it" if node.fails else fault
-        forget = (
-            f"start it, or for good: redis-cli --cluster del-node {shlex.quote(asked)} {node.id}"
-        )
+        how = "is down, as the other nodes see it" if node.fails else str(fault)
+        forget = f"start it, or for good: redis-cli --cluster del-node {there} {node.id}"
         if not node.is_master:
             master = by_id.get(node.master_id)
             whose = f"a replica of {master.name}" if master else "a replica"
@@ -147,7 +146,7 @@ def _down(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
                 "cluster",
                 f"{node.name}, a master with {node.slot_count} slots, {how}: their tables are "
                 "neither read nor written",
-                f"start it{takeover}",
+                f"{answers_again(how)}{takeover}",
             )
         else:
             yield warning("cluster", f"{node.name}, a master without slots, {how}", forget)

@@ -17,6 +17,7 @@ _RIGHTS = {
     "SCAN": "+scan",
     "MEMORY USAGE": "+memory|usage",
     "HLEN": "+hlen",
+    "CLUSTER INFO": "+cluster|info +cluster|nodes +cluster|countkeysinslot",
     "scripts": "+evalsha +eval +script|load",
 }
 """What to grant, by what was asked."""
@@ -26,11 +27,12 @@ _UNKNOWN = {
     "CONFIG": "how often it flushes and saves is not known",
     "TIME": "its clock is not known",
     "PING": "its latency is not known",
+    "CLUSTER INFO": "whether it sees the cluster in order is not known",
 }
 _GROWTH = "how long memory lasts is not known"
 
-_COMMAND = re.compile("permissions to run the '([^']+)' command")
-_NO_KEYS = ("permissions to access", "can't access")
+_COMMAND = re.compile("(?i)permissions to run the '([^']+)' command")
+_NO_KEYS = re.compile("(?i)permissions to access|can't access")
 
 
 def findings(facts: RedisFacts) -> Iterator[Finding]:
@@ -60,7 +62,7 @@ def findings(facts: RedisFacts) -> Iterator[Finding]:
 def grant(facts: RedisFacts, what: str, why: str) -> str:
     """The command that lets our user do `what`, which was refused with the words `why`; "" where it
     is no right that is missing."""
-    if any(words in why for words in _NO_KEYS):
+    if _NO_KEYS.search(why):
         right = "~files:* ~gigapi-metadata:*"
     elif match := _COMMAND.search(why):
         refused, right = match[1].lower(), _RIGHTS.get(what, "")

@@ -44,8 +44,8 @@ MOVES_S = 1.5
 Servers = dict[str, RedisFacts | Silent]
 """What was read of each server, by its `host:port`."""
 
-Counts = dict[int, int]
-"""Slots that are on their way to or from a node, and how many keys of each it has."""
+Counts = dict[int, int | None]
+"""Slots that are on their way to or from a node, and how many keys of each it has, if it says."""
 
 _T = TypeVar("_T")
 _Answer = TypeVar("_Answer")
@@ -86,7 +86,7 @@ def _stuck(connection: RedisConnection, open_slots: Sequence[tuple[Node, Counts]
         slot
         for (_, before), after in zip(open_slots, later, strict=True)
         for slot, keys_ in before.items()
-        if after.get(slot) != keys_
+        if keys_ is None or after.get(slot) != keys_
     }
     return sorted(seen - gets_on)
 
@@ -100,15 +100,16 @@ def _open_slots(connection: RedisConnection, node: Node) -> Counts:
 def _own_moves(asked: RedisConnection, node: Node) -> Counts:
     own = cluster.parse(asked.perform(Plain(("CLUSTER", "NODES"))).decode(), node.host)
     slots = [slot for each in own if "myself" in each.flags for slot in each.moving]
-    return {slot: asked.perform(Plain(("CLUSTER", "COUNTKEYSINSLOT", slot))) for slot in slots}
+    counts: Counts = dict.fromkeys(slots)
+    with suppress(StoreError):  # may be forbidden
+        for slot in slots:
+            counts[slot] = asked.perform(Plain(("CLUSTER", "COUNTKEYSINSLOT", slot)))
+    return counts
 
 
 def _nodes(connection: RedisConnection) -> tuple[list[Node], dict[str, str]]:
-    """The nodes, as the first host of the URL that answers knows them, and the hosts that do not.
-
-    Raises:
-        StoreError: that host refuses the login or the question.
-    """
+    """The nodes, as the first host of the URL that answers knows them, and the hosts that do not
+    answer, with what they do instead."""
     silent: dict[str, str] = {}
     hosts = connection.target.hosts
     answers = _all(lambda address: _seen_from(connection, *address), hosts)
@@ -146,15 +147,19 @@ def _look(
     connection: RedisConnection, url: str, node: Node
 ) -> tuple[RedisFacts, str, Counts] | Silent:
     """What a node says of itself, the state that it sees the cluster in, and its open slots."""
+    member: Member = "master" if node.is_master else "replica"
     with _node(connection, node.host, node.port) as asked:
         try:
-            facts = reading.read(
-                asked, url, _nowhere(node), "master" if node.is_master else "replica"
-            )
+            facts = reading.read(asked, url, _nowhere(node), member)
+        except StoreError as fault:
+            return Silent(_why(fault))
+        try:
             info = asked.perform(Plain(("CLUSTER", "INFO"))).decode()
             moves = _own_moves(asked, node)
         except StoreError as fault:
-            return Silent(_why(fault))
+            info, moves = "", {}
+            refused = {**facts.refused, "CLUSTER INFO": _line(fault.__cause__ or fault)}
+            facts = msgspec.structs.replace(facts, refused=refused)
     lines = dict(line.partition(":")[::2] for line in info.split())
     facts = msgspec.structs.replace(facts, durability=connection.durability)
     return facts, lines.get("cluster_state", ""), moves
@@ -255,7 +260,8 @@ def _why(fault: StoreError) -> str:
         return f"refuses the login: {_line(cause)}"
     if isinstance(cause, ResponseError):
         return f"refuses to say: {_line(cause)}"
-    return f"does not answer: {_line(cause)}"
+    explained = str(fault).partition(" can't be reached: ")[2]
+    return f"does not answer: {explained or _line(cause)}"
 
 
 def _line(fault: BaseException) -> str:

@@ -192,15 +192,22 @@ def explained(error: Exception) -> bool:
 def _of_nodes(error: Exception) -> Exception:
     """What the nodes of a cluster said when it could not be looked at, if waiting changes nothing
     about that; else the error itself."""
-    cause = error.__cause__ if isinstance(error, RedisClusterException) else None
-    lasting = (AuthenticationError, AuthorizationError, NoPermissionError)
-    return cause if isinstance(cause, lasting) else error
+    cause: BaseException | None = error if isinstance(error, RedisClusterException) else None
+    while cause is not None:
+        cause = cause.__cause__ or cause.__context__
+        lasting = (AuthenticationError, AuthorizationError, NoPermissionError)
+        if isinstance(cause, lasting) or (
+            isinstance(cause, ResponseError) and _NO_CLUSTER in str(cause)
+        ):
+            return cause
+    return error
 
 
-_NO_RIGHT = re.compile("no permissions to run the '([^']+)' command|can't run this command")
+_NO_CLUSTER = "cluster support disabled"
+_NO_RIGHT = re.compile("(?i)no permissions to run the '([^']+)' command|can't run this command")
 """What a server says, and Redis 6.2 of a command in a script. The command is named in small."""
 
-_NO_KEYS = ("no permissions to access", "can't access")
+_NO_KEYS = re.compile("(?i)no permissions to access|can't access")
 
 
 def lacks(text: str) -> str:
@@ -208,7 +215,7 @@ def lacks(text: str) -> str:
     if match := _NO_RIGHT.search(text):
         right = f"+{match[1].lower()}" if match[1] else "+<command>"
         return f"grant it (ACL SETUSER <user> {right}); docs/security.md lists what each role needs"
-    if any(words in text for words in _NO_KEYS):
+    if _NO_KEYS.search(text):
         return "grant the keys (ACL SETUSER <user> ~<pattern>) that docs/security.md lists"
     return ""
 
@@ -224,6 +231,10 @@ def _mapped(error: ResponseError, url: str) -> MetadataError:
         )
     if "WRONGTYPE" in text:
         return CorruptState(f"{url}: a key of the catalog holds another type of value: {text}")
+    if _NO_CLUSTER in text:
+        return StoreError(
+            f"{url}: this is no cluster ({text}): write redis:// for redis+cluster://"
+        )
     if remedy := lacks(text):
         return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
     if match := _UNKNOWN_COMMAND.match(text):

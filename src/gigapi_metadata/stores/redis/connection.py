@@ -29,7 +29,7 @@ from gigapi_metadata.stores.redis.attempts import (
     passes,
     unconfirmed,
 )
-from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
@@ -63,7 +63,7 @@ class _Connection:
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = not self.clustered and "protocol=3" not in self.target.url
         self._watch = Watch(self.shown_url)
-        self._tried: set[tuple[int, Durability]] = set()
+        self._tried: set[_Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
         asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
@@ -88,10 +88,9 @@ class _Connection:
             return request
         return msgspec.structs.replace(request, keys=[*request.keys, never(request.keys[0])])
 
-    def _untried(self, request: Request, client: Any) -> tuple[int, Durability] | None:
-        if request.confirm is None or (id(client), request.confirm.durability) in self._tried:
-            return None
-        return (id(client), request.confirm.durability)
+    def _untried(self, request: Request, client: Any) -> Confirm | None:
+        confirm = request.confirm
+        return None if confirm is None or _tried(client, confirm) in self._tried else confirm
 
     def _cannot_confirm(self, durability: Durability, error: ResponseError) -> Exception:
         if "replica instances" in str(error) or "slave instances" in str(error) or passes(error):
@@ -123,6 +122,13 @@ class _Connection:
         self._understood = True
         if attempts.doubtful_receipt is not None:
             self.session.receipts.doubt(attempts.doubtful_receipt)
+
+
+_Tried = tuple[int, Durability, bool]
+
+
+def _tried(client: Any, confirm: Confirm) -> _Tried:
+    return (id(client), confirm.durability, confirm.receipt is None)
 
 
 def _key_to_find(request: Request) -> str | None:
@@ -208,10 +214,11 @@ class RedisConnection(_Connection):
                     client = self._node_of(key)
             if untried := self._untried(request, client):
                 try:
-                    client.execute_command(*untried[1].trial)
+                    for trial in untried.trials:
+                        client.execute_command(*trial)
                 except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
+                    raise self._cannot_confirm(untried.durability, error) from error
+                self._tried.add(_tried(client, untried))
             return exchange(
                 client, request, unknown_script=attempts.unknown_script, direct=self.direct
             )
@@ -315,10 +322,11 @@ class AsyncRedisConnection(_Connection):
                     client = await self._node_of(key)
             if untried := self._untried(request, client):
                 try:
-                    await client.execute_command(*untried[1].trial)
+                    for trial in untried.trials:
+                        await client.execute_command(*trial)
                 except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
+                    raise self._cannot_confirm(untried.durability, error) from error
+                self._tried.add(_tried(client, untried))
             return await aexchange(
                 client, request, unknown_script=attempts.unknown_script, direct=self.direct
             )

@@ -69,8 +69,14 @@ class Durability(msgspec.Struct, frozen=True):
     def remedy(self) -> str:
         """What a server needs that answers `trial` with an error."""
         if self.fsynced:
-            return "needs Redis 7.2 or newer or Valkey, `appendonly yes`, and the right to WAITAOF"
-        return "needs the right to WAIT, on a server that is no replica"
+            return (
+                "needs Redis 7.2 or newer or Valkey, `appendonly yes`, and the right to WAITAOF "
+                "and GETEX (ACL SETUSER <user> +waitaof +getex)"
+            )
+        return (
+            "needs the right to WAIT and GETEX (ACL SETUSER <user> +wait +getex), on a server that "
+            "is no replica"
+        )
 
 
 LOCAL = Durability()
@@ -83,6 +89,14 @@ class Confirm(msgspec.Struct, frozen=True):
 
     durability: Durability
     receipt: tuple[str, str, int] | None = None
+
+    @property
+    def trials(self) -> list[tuple[str | int, ...]]:
+        """`commands` for no write, answered at once: errors where they can't be sent."""
+        if self.receipt is None:
+            return [self.durability.trial]
+        key, _, seconds = self.receipt
+        return [self.durability.trial, ("GETEX", key, "EX", seconds)]
 
     @property
     def commands(self) -> list[tuple[str | int, ...]]:

@@ -6,7 +6,7 @@ await.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -16,10 +16,8 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from gigapi_metadata.stores.redis.encryption import WRONG_CERTIFICATE
 
-_SILENT = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-)  # AuthenticationError is a ConnectionError
+_SILENT = (exceptions.ConnectionError, exceptions.TimeoutError)
+"""What a sentinel is passed over for; the first holds refused logins too."""
 
 
 class Sentinels(Sentinel):
@@ -40,6 +38,7 @@ class Sentinels(Sentinel):
                 said[name_of(sentinel)] = error
                 continue
             if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+                self.sentinels = answering_first(sentinel, self.sentinels)
                 return state["ip"], state["port"]
             said[name_of(sentinel)] = None
         raise nobody(service_name, said)
@@ -59,9 +58,15 @@ class AsyncSentinels(AsyncSentinel):
                 said[name_of(sentinel)] = error
                 continue
             if state and self.check_master_state(state, service_name):
+                self.sentinels = answering_first(sentinel, self.sentinels)
                 return state["ip"], state["port"]
             said[name_of(sentinel)] = None
         raise nobody(service_name, said)
+
+
+def answering_first(sentinel: Any, sentinels: Sequence[Any]) -> list[Any]:
+    """The sentinels in the order in which to ask the next time; those that are down are last."""
+    return [sentinel, *(each for each in sentinels if each is not sentinel)]
 
 
 def name_of(client: Any) -> str:
