@@ -1,9 +1,8 @@
-"""`doctor` on real servers, files and folders; and the warning beside a process's first write."""
+"""`doctor` on real servers, files and folders."""
 
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sqlite3
 import subprocess
@@ -17,11 +16,10 @@ import pytest
 from fix_redis import RedisServer
 from fix_stores import entry
 
-from gigapi_metadata import Layer, RedisIndex, connect, connect_async
+from gigapi_metadata import Layer, RedisIndex, connect
 from gigapi_metadata.cli import main
 from gigapi_metadata.doctor import Doctor, Finding, examine, worst
-from gigapi_metadata.doctor.reading import disk
-from gigapi_metadata.stores.redis.health import Watch
+from gigapi_metadata.stores import surroundings
 
 NewServer = Callable[..., RedisServer]
 
@@ -304,10 +302,10 @@ def test_the_kind_of_file_system_is_that_of_the_nearest_mount(tmp_path: Path) ->
         "3 1 0:6 / /srv/my\\040lakes rw - tmpfs t rw\n"
         "nonsense\n"
     )
-    assert disk.kind_of("/srv/my lake/db", str(mounts)) == "nfs4"
-    assert disk.kind_of("/srv/my lake", str(mounts)) == "nfs4"
-    assert disk.kind_of("/srv/my lakes2", str(mounts)) == "ext4"
-    assert disk.kind_of("/srv", str(tmp_path / "none")) == ""
+    assert surroundings.kind_of("/srv/my lake/db", str(mounts)) == "nfs4"
+    assert surroundings.kind_of("/srv/my lake", str(mounts)) == "nfs4"
+    assert surroundings.kind_of("/srv/my lakes2", str(mounts)) == "ext4"
+    assert surroundings.kind_of("/srv", str(tmp_path / "none")) == ""
 
 
 def test_the_exit_code_is_for_monitors(
@@ -322,65 +320,3 @@ def test_the_exit_code_is_for_monitors(
     server.config(maxmemory_policy="noeviction", appendfsync="no")
     assert main(["--catalog", server.url(), "doctor"]) == 0
     assert main(["--catalog", server.url(), "doctor", "--strict"]) == 1
-
-
-# Beside the first write
-
-
-@pytest.fixture(autouse=True)
-def nothing_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Watch, "_looked_at", set())
-
-
-def test_a_harmful_server_is_warned_of_once(
-    new_redis_server: NewServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = new_redis_server("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-    with RedisIndex(server.url(), "db", "t") as index, RedisIndex(server.url(), "db", "u") as other:
-        index.get_all()
-        assert not caplog.records
-        for n in range(3):
-            index.batch([entry(n)])
-            other.batch([entry(n, table="u")])
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "allkeys-lru" in caplog.text
-    with server.client() as client:
-        assert client.info("commandstats")["cmdstat_info"]["calls"] == 1
-
-
-async def test_asyncio_warns_alike(
-    new_redis_server: NewServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = new_redis_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
-    async with connect_async(server.url()) as catalog:
-        await catalog.table("db", "t").batch([entry(1)])
-        await catalog.table("db", "t").batch([entry(2)])
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-def test_a_failed_save_is_warned_of(
-    new_redis_server: NewServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = new_redis_server("--stop-writes-on-bgsave-error", "no")
-    with server.client() as client:
-        client.set("x", 1)
-        (server.folder / "dump.rdb").mkdir()  # no file can be put there
-        client.bgsave()
-        deadline = time.monotonic() + 30
-        while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
-            assert time.monotonic() < deadline
-    with RedisIndex(server.url(), "db", "t") as index:
-        index.batch([entry(1)])
-    assert "could not save" in caplog.text
-
-
-def test_a_good_or_a_silent_server_is_not_warned_of(
-    new_redis_server: NewServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = new_redis_server("--maxmemory-policy", "allkeys-lru")  # but no maxmemory
-    with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-info")
-    for login in ("", "app:pw@"):
-        with RedisIndex(f"redis://{login}127.0.0.1:{server.port}", "db", "t") as index:
-            assert index.batch([entry(1)]) == 0
-    assert not caplog.records

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from gigapi_metadata.doctor import Finding, disk, json, layers, redis, sqlite, worst
-from gigapi_metadata.doctor.disk import Access, DiskFacts
 from gigapi_metadata.doctor.redis_facts import Growth, RedisFacts
 from gigapi_metadata.stores.redis.durability import Durability
+from gigapi_metadata.stores.surroundings import Access, DiskFacts
 
 GOOD_INFO = {
     "redis_version": "7.2.4",

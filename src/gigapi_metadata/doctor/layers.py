@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from gigapi_metadata.doctor import disk
-from gigapi_metadata.doctor.disk import DiskFacts
 from gigapi_metadata.doctor.finding import Finding, error, note, ok
+from gigapi_metadata.stores.surroundings import DiskFacts
 
 
 class LayerFacts(msgspec.Struct, frozen=True):

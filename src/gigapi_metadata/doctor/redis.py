@@ -22,12 +22,13 @@ from gigapi_metadata.doctor.redis_facts import (
     answers_again,
     config_set,
 )
+from gigapi_metadata.stores.redis.health import FULL
 
 OLDEST = (6, 2)
 LAG_S = 10
 SKEW_S = 2.0
 SLOW_MS, VERY_SLOW_MS = 10.0, 100.0
-FULL, NEARLY_FULL = 0.9, 0.75
+NEARLY_FULL = 0.75
 MACHINES_SHARE = 0.8
 SOON_DAYS, LATER_DAYS = 7, 30
 

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from gigapi_metadata.doctor.reading import disk
+from gigapi_metadata.doctor.reading.elsewhere import try_elsewhere
 from gigapi_metadata.doctor.sqlite import SQLiteFacts
+from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.sqlite.connection import APPLICATION_ID
 
 INTEGRITY_S = 120.0
@@ -61,15 +62,15 @@ def read(path: str) -> SQLiteFacts:
     facts = SQLiteFacts(
         path,
         os.path.exists(path),
-        disk.read(path),
-        [disk.access(each) for each in (os.path.dirname(path), *files)],
+        surroundings.read(path),
+        [surroundings.access(each) for each in (os.path.dirname(path), *files)],
         wal_bytes=_size(f"{path}-wal"),
         leftovers=[name for name in (f"{path}-journal",) if os.path.exists(name)],
     )
     if not facts.exists:
         return facts
     try:
-        mode, _, tried = disk.try_elsewhere(_LOOK, path).partition("\n")
+        mode, _, tried = try_elsewhere(_LOOK, path).partition("\n")
     except (OSError, subprocess.SubprocessError) as fault:
         return msgspec.structs.replace(facts, lock_fault=str(fault))
     facts = msgspec.structs.replace(

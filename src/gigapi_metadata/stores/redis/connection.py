@@ -11,17 +11,23 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import msgspec
 import redis
 import redis.asyncio
-from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    MaxConnectionsError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+)
 
 from gigapi_metadata.errors import InvalidConfiguration, Unavailable
+from gigapi_metadata.stores.base import arun, run
 from gigapi_metadata.stores.redis import durability as asked_for
-from gigapi_metadata.stores.redis import scripts, topology
+from gigapi_metadata.stores.redis import health, scripts, topology
 from gigapi_metadata.stores.redis.attempts import (
     FAILURES,
     Attempts,
@@ -31,12 +37,13 @@ from gigapi_metadata.stores.redis.attempts import (
 )
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.encryption import mismatch
-from gigapi_metadata.stores.redis.health import INFO, Watch
+from gigapi_metadata.stores.redis.health import Asked
 from gigapi_metadata.stores.redis.keys import never
-from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
+from gigapi_metadata.stores.redis.scripts import Call, Command, Pipeline, Request
 from gigapi_metadata.stores.redis.session import Session
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
-from gigapi_metadata.stores.redis.wire import aexchange, exchange, through_client
+from gigapi_metadata.stores.redis.wire import aexchange, exchange
+from gigapi_metadata.stores.watch import Watch
 from gigapi_metadata.urls import hide
 
 
@@ -62,7 +69,7 @@ class _Connection:
         self._failover = self.target.topology.kind != "server"
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = not self.clustered and "protocol=3" not in self.target.url
-        self._watch = Watch(self.shown_url)
+        self._watch = Watch("redis", self.shown_url)
         self._tried: set[_Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
         asked = self.target.durability if durability is None else durability
@@ -102,6 +109,16 @@ class _Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
+    def _unwatched(self, request: Request, client: Any) -> Asked | None:
+        """The server that has just carried out `request`, if nobody has looked at it yet. Of a
+        cluster it is the node of the table, and no other: those may be down."""
+        if not self.clustered:
+            return Asked("", {}) if self._watch.due() else None
+        with suppress(RedisClusterException):  # the slot is on its way to nobody knows where
+            node = client.get_node_from_key(_key_of(request))
+            return Asked(node.name, {"target_nodes": node}) if self._watch.due(node.name) else None
+        return None
+
     def _puzzled(self, error: Exception) -> bool:
         """Whether to ask why nothing was understood: once, unless a server has ever answered."""
         if self._understood or explained(error):
@@ -136,8 +153,10 @@ def _key_to_find(request: Request) -> str | None:
     sent to a node by us, or in a pipeline."""
     if isinstance(request, Pipeline):
         return str(request.commands[0][1])
-    if request.confirm is None:
-        return None
+    return None if request.confirm is None else _key_of(request)
+
+
+def _key_of(request: Any) -> str:
     return request.keys[0] if isinstance(request, Call) else str(request.args[1])
 
 
@@ -189,11 +208,14 @@ class RedisConnection(_Connection):
                 raise unconfirmed(fault, request, self.shown_url) from None
             time.sleep(pause)
         self._answered(attempts)
-        if request.writes and self._watch.due:
-            self._watch.begin()
-            with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(through_client(self.client, INFO))
+        if request.writes and (node := self._unwatched(request, self.client)) is not None:
+            self._watch.say(run(health.look(), partial(self._ask, node)), node.name)
         return answer
+
+    def _ask(self, node: Asked, command: Command) -> Any:
+        with suppress(*FAILURES):  # may be forbidden
+            client: Any = self.client
+            return client.execute_command(*command.args, **node.options)
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
@@ -297,11 +319,14 @@ class AsyncRedisConnection(_Connection):
                 raise unconfirmed(fault, request, self.shown_url) from None
             await asyncio.sleep(pause)
         self._answered(attempts)
-        if request.writes and self._watch.due:
-            self._watch.begin()
-            with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(await through_client(self.client, INFO))
+        if request.writes and (node := self._unwatched(request, self.client)) is not None:
+            self._watch.say(await arun(health.look(), partial(self._ask, node)), node.name)
         return answer
+
+    async def _ask(self, node: Asked, command: Command) -> Any:
+        with suppress(*FAILURES):  # may be forbidden
+            client: Any = self.client
+            return await client.execute_command(*command.args, **node.options)
 
     async def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:

@@ -1,0 +1,43 @@
+"""Saying once in a process what endangers a catalog that is written to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import ClassVar
+
+_HINT = "; `gigapi-metadata doctor` says more"
+
+
+class Watch:
+    """What one connection has looked at, and what any of this process has.
+
+    It is looked beside the first write: opening a catalog does not say whether it will be written
+    to, and asks no server. Logging and not `warnings`: it is the operator who can mend it, not the
+    code that calls us, and a write must not fail where warnings are made errors.
+    """
+
+    _looked_at: ClassVar[set[tuple[str, str]]] = set()
+
+    def __init__(self, kind: str, catalog: str) -> None:
+        self._log = logging.getLogger(f"gigapi_metadata.{kind}")
+        self._catalog = catalog
+        self._seen: set[str] = set()
+
+    def due(self, part: str = "") -> bool:
+        """Whether nobody in this process has looked yet; who is told so has to. `part`: of a
+        catalog on several servers, the one."""
+        if part in self._seen:
+            return False
+        self._seen.add(part)
+        if (self._catalog, part) in self._looked_at:
+            return False
+        self._looked_at.add((self._catalog, part))
+        return True
+
+    def say(self, harms: Iterable[str], part: str = "") -> None:
+        """Log each."""
+        for text in harms:
+            self._log.warning(
+                "%s%s %s%s", self._catalog, f" (node {part})" if part else "", text, _HINT
+            )
