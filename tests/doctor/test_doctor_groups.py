@@ -51,6 +51,8 @@ def test_who_differs_is_named_and_so_is_its_command() -> None:
     assert second.message == "c:3: noeviction"
     (alone,) = together({"[::1]:2": [bad]})
     assert alone.remedy.startswith("redis-cli -h ::1 -p 2 CONFIG SET x && redis-cli -h ::1 -p 2")
+    (alone,) = together({"/run/my redis.sock": [bad]})
+    assert alone.remedy.startswith("redis-cli -s '/run/my redis.sock' CONFIG SET x")
     (all_,) = together({"a:1": [bad], "b:2": [bad]}, "redis-cli --cluster call a:1 ")
     assert all_.remedy.startswith("redis-cli --cluster call a:1 CONFIG SET x")
     assert len(list(together({str(n): [bad] for n in range(9)} | {"c": [ok("eviction", "")]}))) == 2

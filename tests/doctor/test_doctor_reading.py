@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fix_redis import RedisServer
 from fix_stores import entry
+from fix_topologies import CERTIFICATES, TLSServer, with_tls
 
 from gigapi_metadata import Layer, RedisIndex, connect
 from gigapi_metadata.cli import main
@@ -98,6 +99,25 @@ def test_no_key_of_a_server_is_written_or_read_away(new_redis_server: NewServer)
             name.removeprefix("cmdstat_").partition("|")[0] for name in client.info("commandstats")
         }
     assert not [name for name in asked if "write" in flags[name]]
+
+
+def test_commands_name_the_server_and_speak_as_the_url_does(new_redis_server: NewServer) -> None:
+    server = new_redis_server("--maxmemory-policy", "allkeys-lru")
+    (fault,) = look(server.socket_url())["eviction"]
+    assert fault.remedy.startswith(f"redis-cli -s {server.socket} CONFIG SET maxmemory-policy ")
+
+
+def test_commands_for_a_server_with_tls_use_it() -> None:
+    server = TLSServer(with_tls(), "localhost")
+    try:
+        authority = CERTIFICATES / "ca.pem"
+        found = look(f"rediss://:pw@localhost:{server.port}/0?ssl_ca_certs={authority}")
+        assert worst(found["catalog"]) == "error"  # no such password
+        found = look(f"rediss://localhost:{server.port}/0?ssl_ca_certs={authority}")
+    finally:
+        server.close()
+    (fault,) = found["persistence"]
+    assert fault.remedy.startswith(f"redis-cli --tls -h localhost -p {server.port} CONFIG SET ")
 
 
 def test_a_server_that_is_not_there(new_redis_server: NewServer) -> None:

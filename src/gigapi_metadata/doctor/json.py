@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -45,8 +46,13 @@ def findings(facts: JSONFacts) -> Iterator[Finding]:
             f"{table}: a change was cut off; readers see it whole, the next write to the table "
             "completes it",
         )
+    root = shlex.quote(facts.disks[0].path) if len(facts.disks) == 1 else "ROOT"
     for text in facts.damaged[:_SHOWN]:
-        yield error("integrity", text, "gigapi-metadata scan ROOT --reread, without that file")
+        yield error(
+            "integrity",
+            text,
+            f"move that file away, then: gigapi-metadata scan {root} --reread",
+        )
     if len(facts.damaged) > _SHOWN:
         yield error("integrity", f"and {len(facts.damaged) - _SHOWN} more that can't be read")
     if not facts.damaged:

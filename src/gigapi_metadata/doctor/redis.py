@@ -136,10 +136,13 @@ def _memory(facts: RedisFacts) -> Iterator[Finding]:
     whose = "maxmemory"
     if not limit:
         limit, whose = facts.number("total_system_memory"), "the machine's memory"
+        share = limit * 6 // 10 >> 20
         yield note(
             "memory",
             "maxmemory is not set: the kernel decides what happens when memory runs out",
-            config_set(facts, "maxmemory", f"{limit * 6 // 10 >> 20 or 4096}mb"),
+            config_set(facts, "maxmemory", f"{share}mb")
+            if share
+            else "set maxmemory to what the machine can spare",
         )
     if not limit:
         return
@@ -180,7 +183,7 @@ def more_memory(facts: RedisFacts) -> str:
     wanted = 2 * max(limit, facts.number("used_memory"))
     if machine and wanted > machine * MACHINES_SHARE:
         return f"a machine with more memory: this one has {size(machine)}"
-    return config_set(facts, "maxmemory", f"{wanted >> 20}mb")
+    return config_set(facts, "maxmemory", f"{max(wanted >> 20, 1)}mb")
 
 
 def _replicas(facts: RedisFacts) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ class Watch:
     code that calls us, and a write must not fail where warnings are made errors.
     """
 
+    _looking = threading.Lock()
     _looked_at: ClassVar[set[tuple[str, str]]] = set()
 
     def __init__(self, kind: str, catalog: str) -> None:
@@ -30,10 +32,10 @@ class Watch:
         if part in self._seen:
             return False
         self._seen.add(part)
-        if (self._catalog, part) in self._looked_at:
-            return False
-        self._looked_at.add((self._catalog, part))
-        return True
+        with self._looking:
+            known = (self._catalog, part) in self._looked_at
+            self._looked_at.add((self._catalog, part))
+        return not known
 
     def say(self, harms: Iterable[str], part: str = "") -> None:
         """Log each."""
