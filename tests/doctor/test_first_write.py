@@ -134,6 +134,13 @@ def test_what_harms(info: dict[str, Any], points: Any, words: str) -> None:
     assert words in " ".join(found)
 
 
+def test_what_a_server_says_can_not_upset_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    Watch("redis", "redis://host").say(harms({"maxmemory_policy": "\x1b[2Jlru\r"}), "\x1b]0;x")
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert "?[2Jlru?" in record.getMessage()
+
+
 async def test_a_server_that_does_not_say_is_not_warned_of(
     new_redis_server: NewServer, write: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -39,7 +39,8 @@ class Watch:
 
     def say(self, harms: Iterable[str], part: str = "") -> None:
         """Log each."""
+        where = f" (node {part})" if part else ""
         for text in harms:
-            self._log.warning(
-                "%s%s %s%s", self._catalog, f" (node {part})" if part else "", text, _HINT
-            )
+            # Part of it are a server's words, which may be meant for a terminal.
+            shown = "".join(each if each.isprintable() else "?" for each in f"{where} {text}")
+            self._log.warning("%s%s%s", self._catalog, shown, _HINT)
