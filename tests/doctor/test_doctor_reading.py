@@ -81,7 +81,7 @@ def test_any_question_may_be_refused(new_redis_server: NewServer, command: str) 
     assert "catalog" not in found
 
 
-def test_no_key_of_a_server_is_written_or_read_away(new_redis_server: NewServer) -> None:
+def test_no_key_of_a_server_is_changed(new_redis_server: NewServer) -> None:
     server = new_redis_server("--appendonly", "yes")
     with RedisIndex(server.url(), "db", "t") as index:
         index.batch([entry(n) for n in range(3)])

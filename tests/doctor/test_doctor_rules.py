@@ -211,6 +211,9 @@ def test_a_setting_is_changed_for_good(
     facts = with_info(used_memory=3_700_000_000, config_file=config_file)
     facts = msgspec.structs.replace(facts, refused=refused)
     assert next(each for each in redis.findings(facts) if each.check == "memory").remedy == remedy
+    full = with_info(used_memory=3_700_000_000, maxmemory=0, total_system_memory=4 << 30)
+    found = [each for each in redis.findings(full) if each.level == "warning"]
+    assert [each.remedy for each in found] == ["a machine with more memory: this one has 4.0 GiB"]
     small = with_info(used_memory=3_700_000_000, total_system_memory=8 << 30)
     found = next(each for each in redis.findings(small) if each.check == "memory")
     assert found.remedy == "a machine with more memory: this one has 8.0 GiB"

@@ -9,8 +9,7 @@ import msgspec
 
 from gigapi_metadata.doctor import disk
 from gigapi_metadata.doctor.finding import Finding, error, note, ok
-from gigapi_metadata.stores.json.connection import LOCKS
-from gigapi_metadata.stores.surroundings import Access, DiskFacts
+from gigapi_metadata.stores.surroundings import FOLDERS_FAR_AWAY, Access, DiskFacts
 
 _SHOWN = 20
 
@@ -36,7 +35,7 @@ def findings(facts: JSONFacts) -> Iterator[Finding]:
     """All that can be said."""
     for each in facts.disks:
         if not each.fault:
-            yield from disk.kind(each, locks=LOCKS)
+            yield from disk.kind(each, locks=FOLDERS_FAR_AWAY)
         yield from disk.space(each, "space")
     yield from disk.permissions(facts.access)
     yield from disk.locks(facts.lock, "file locks", facts.lock_fault)

@@ -149,9 +149,9 @@ def _memory(facts: RedisFacts) -> Iterator[Finding]:
     left = max(limit - used, 0)
     text = f"{size(used)} used of {size(limit)} ({whose}), {size(left)} left"
     if used > limit * FULL:
-        yield error("memory", f"{text}: soon writes are refused", more_memory(facts))
+        yield error("memory", f"{text}: soon writes are refused", _more_memory(facts))
     elif used > limit * NEARLY_FULL:
-        yield warning("memory", text, more_memory(facts))
+        yield warning("memory", text, _more_memory(facts))
     else:
         yield ok("memory", text)
     yield from _growth(facts, facts.growth, left)
@@ -170,18 +170,18 @@ def _growth(facts: RedisFacts, growth: Growth | None, left: int) -> Iterator[Fin
         f"only, without queues and our index): at that rate memory lasts {seconds(days * 86_400)}"
     )
     if days < SOON_DAYS:
-        yield error("growth", text, more_memory(facts))
+        yield error("growth", text, _more_memory(facts))
     elif days < LATER_DAYS:
-        yield warning("growth", text, more_memory(facts))
+        yield warning("growth", text, _more_memory(facts))
     else:
         yield ok("growth", text)
 
 
-def more_memory(facts: RedisFacts) -> str:
+def _more_memory(facts: RedisFacts) -> str:
     """The command that gives the server more memory, as far as its machine has some."""
     limit, machine = facts.number("maxmemory"), facts.number("total_system_memory")
     wanted = 2 * max(limit, facts.number("used_memory"))
-    if machine and wanted > machine * MACHINES_SHARE:
+    if not limit or (machine and wanted > machine * MACHINES_SHARE):
         return f"a machine with more memory: this one has {size(machine)}"
     return config_set(facts, "maxmemory", f"{max(wanted >> 20, 1)}mb")
 

@@ -68,9 +68,9 @@ def grant(facts: RedisFacts, what: str, why: str) -> str:
         refused, right = match[1].lower(), _RIGHTS.get(what, "")
         if not re.search(rf"\+{re.escape(refused)}(\||\s|$)", right):
             right = f"+{refused}"  # of another command, which goes before all others
-    elif "NOPERM" in why:
-        right = _RIGHTS.get(what, "")
     else:
+        right = _RIGHTS.get(what, "") if "NOPERM" in why else ""
+    if not right:
         return ""
     user = shlex.quote(facts.user)
     return f"redis-cli ACL SETUSER {user} {' '.join(map(shlex.quote, right.split()))}"

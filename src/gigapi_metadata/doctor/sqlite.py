@@ -10,8 +10,7 @@ import msgspec
 
 from gigapi_metadata.doctor import disk
 from gigapi_metadata.doctor.finding import Finding, error, note, ok, seconds, size, warning
-from gigapi_metadata.stores.sqlite.connection import LOCKS
-from gigapi_metadata.stores.surroundings import Access, DiskFacts
+from gigapi_metadata.stores.surroundings import SQLITE_FAR_AWAY, Access, DiskFacts
 
 LARGE_WAL_BYTES = 64 << 20
 
@@ -45,7 +44,7 @@ class SQLiteFacts(msgspec.Struct, frozen=True):
 
 def findings(facts: SQLiteFacts) -> Iterator[Finding]:
     """All that can be said."""
-    yield from disk.kind(facts.disk, locks=LOCKS)
+    yield from disk.kind(facts.disk, locks=SQLITE_FAR_AWAY)
     yield from disk.space(facts.disk, "space")
     yield from disk.permissions(facts.access)
     if not facts.exists:

@@ -21,6 +21,10 @@ LITTLE_BYTES, VERY_LITTLE_BYTES = 1 << 30, 64 << 20
 LITTLE_SHARE = 0.05
 
 
+SQLITE_FAR_AWAY = "SQLite's WAL does not work over a network"
+FOLDERS_FAR_AWAY = "its locks may not keep other machines out"
+"""What a file system of another machine means for each store."""
+
 _MOUNTS = "/proc/self/mountinfo"
 
 

@@ -17,8 +17,6 @@ from gigapi_metadata.stores.json.places import Places, TablePlaces
 from gigapi_metadata.stores.json.session import FileCache, Session
 from gigapi_metadata.stores.watch import Watch
 
-LOCKS = "its locks may not keep other machines out"
-
 _READ_ATTEMPTS = 5
 
 
@@ -74,7 +72,7 @@ class JSONConnection:
 
     def _look(self) -> None:
         for home in sorted(self.places.homes):
-            self._watch.say(surroundings.harms(home, [home], LOCKS))
+            self._watch.say(surroundings.harms(home, [home], surroundings.FOLDERS_FAR_AWAY))
 
     def close(self) -> None:
         """Forget what was read. May be called again."""

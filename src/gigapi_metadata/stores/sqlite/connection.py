@@ -37,8 +37,6 @@ file, which waits for the disk. SQLite's own 1,000 would do so every 230 single-
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another one. Transactions take milliseconds; this is for crowds."""
 
-LOCKS = "SQLite's WAL does not work over a network"
-
 Synchronous = Literal["NORMAL", "FULL"]
 
 
@@ -142,7 +140,7 @@ class SQLiteConnection:
     def _harms(self) -> Iterator[str]:
         files = [f"{self.path}{ending}" for ending in ("", "-wal", "-shm")]
         folder = str(self.path.parent)
-        return surroundings.harms(folder, [folder, *files], LOCKS)
+        return surroundings.harms(folder, [folder, *files], surroundings.SQLITE_FAR_AWAY)
 
     def _transact(self, request: Transaction) -> Any:
         connection = self._borrow(request.writes and request.creates)
