@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("planning", "pruning.*"),  # decide, without I/O
     ("stores", "stores.base"),  # the narrow waist
     ("stores.repairing",),  # an optional ability of stores
+    ("stores.surroundings", "stores.watch"),  # what endangers a catalog, said beside a write
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),
     ("catalog.*",),

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from fix_redis import RedisServer
 from fix_topologies import Cluster, Sentinels, wait_for
+from redis.cluster import key_slot
 from redis.exceptions import ResponseError
 
 from gigapi_metadata import connect
@@ -47,10 +48,15 @@ def test_who_differs_is_named_and_so_is_its_command() -> None:
     found = {"a:1": [bad], "[::1]:2": [bad], "c:3": [ok("eviction", "noeviction")]}
     first, second = together(found, "redis-cli --cluster call a:1 ")
     assert first.message == "a:1, [::1]:2: lru"
-    assert first.remedy == f"on each of them: {bad.remedy}"
+    assert first.remedy == (
+        "redis-cli -h a -p 1 CONFIG SET x && redis-cli -h a -p 1 CONFIG REWRITE; likewise on "
+        "[::1]:2"
+    )
     assert second.message == "c:3: noeviction"
     (alone,) = together({"[::1]:2": [bad]})
     assert alone.remedy.startswith("redis-cli -h ::1 -p 2 CONFIG SET x && redis-cli -h ::1 -p 2")
+    (alone,) = together({"/run/my redis.sock": [bad]})
+    assert alone.remedy.startswith("redis-cli -s '/run/my redis.sock' CONFIG SET x")
     (all_,) = together({"a:1": [bad], "b:2": [bad]}, "redis-cli --cluster call a:1 ")
     assert all_.remedy.startswith("redis-cli --cluster call a:1 CONFIG SET x")
     assert len(list(together({str(n): [bad] for n in range(9)} | {"c": [ok("eviction", "")]}))) == 2
@@ -104,7 +110,10 @@ def test_what_is_wrong_with_a_cluster() -> None:
     )
     assert level_of(of_cluster(silent={"old:1": "refused"}), "take it out of the URL") == "warning"
     assert level_of(of_cluster(states={"10.0.0.2:7000": "fail"}), "cluster is down") == "error"
-    assert level_of(of_cluster(moving=[93, 94]), "2 slots are on their way") == "note"
+    moves = of_cluster(moving=[93, 94, 94, 99], stuck=[99])
+    assert level_of(moves, "2 slots (93-94) are on the way to another node") == "note"
+    assert level_of(moves, "slot 99 is left between two nodes") == "error"
+    assert level_of(moves, "redis-cli --cluster fix 10.0.0.1:7000") == "error"
     two = NODES.replace("5461-10922", "5461-16383").replace("10923-16382 16383", "")
     assert level_of(of_cluster(two), "2 masters: when one is lost") == "warning"
     nobody = list(cluster.findings(ClusterFacts(silent={"a:1": "refused"})))
@@ -131,8 +140,16 @@ SENTINEL = Sentinel(
         ({"name": "s0:1", "master": "", "fault": "refused"}, "error", "s0:1 does not answer"),
         ({"master": "", "refused": "NOAUTH"}, "error", "sentinel_password"),
         ({"master": ""}, "error", "know no service 'lake'"),
-        ({"flags": "master,s_down,o_down"}, "error", "the master 10.0.0.1:6379 is down"),
-        ({"verdict": "NOQUORUM 1 usable"}, "error", "SENTINEL SET lake quorum"),
+        (
+            {"flags": "master,s_down,o_down"},
+            "error",
+            "start it, or: redis-cli -h s1 -p 26379 SENTINEL FAILOVER lake",
+        ),
+        (
+            {"verdict": "NOQUORUM 2 usable", "quorum": 3},
+            "error",
+            "-h s1 -p 26379 SENTINEL SET lake quorum 2",
+        ),
         ({"others": {"s2:26379": "sentinel"}}, "warning", "there are 2"),
         (
             {"others": {"s2:26379": "sentinel", "s3:26379": "sentinel,s_down"}},
@@ -153,8 +170,15 @@ def test_sentinels_that_disagree() -> None:
     other = msgspec.structs.replace(SENTINEL, name="s2:26379", master="10.0.0.2:6379")
     found = list(sentinels.findings("lake", [SENTINEL, other]))
     assert level_of(found, "they do not agree") == "error"
-    silent = Sentinel("s3:26379", fault="refused")
-    assert level_of(sentinels.findings("lake", [SENTINEL, silent]), "s3:26379 does") == "warning"
+
+
+def test_sentinels_that_have_just_died_are_missed_before_the_others_notice() -> None:
+    second, third = (Sentinel(f"s{n}:26379", fault="refused") for n in (2, 3))
+    found = list(sentinels.findings("lake", [SENTINEL, second]))
+    assert level_of(found, "s2:26379 does not answer") == worst(found) == "warning"
+    found = list(sentinels.findings("lake", [SENTINEL, second, third]))
+    assert level_of(found, "no failover is possible: 1 of 3 are left, and 2 are needed") == "error"
+    assert level_of(found, "start s2:26379, s3:26379") == "error"
 
 
 # Real servers
@@ -180,7 +204,8 @@ def test_every_node_of_a_cluster_is_examined_also_beside_dead_ones(
     fault = next(each for each in found if each.check == "eviction" and each.level == "error")
     assert fault.message.startswith(f"127.0.0.1:{second.port}: ")
     assert fault.remedy == (
-        f"redis-cli -h 127.0.0.1 -p {second.port} CONFIG SET maxmemory-policy noeviction"
+        f"redis-cli -h 127.0.0.1 -p {second.port} CONFIG SET maxmemory-policy noeviction, and "
+        "start it with --maxmemory-policy noeviction from now on"
     )
     # Dead: the first host of the URL, with its replica; of another master the replica.
     first, replicas = cluster_.masters[0], cluster_.servers[3:]
@@ -227,6 +252,21 @@ def test_a_server_that_hangs_is_given_up_soon(
     assert len(attempts) == 1
     assert "can't be reached" in fault.message
     assert "socket_timeout" not in fault.message
+
+
+def test_a_slot_that_a_broken_off_reshard_has_left_open(
+    new_cluster: Callable[..., Cluster],
+) -> None:
+    cluster_ = new_cluster(3, 0)
+    slot = key_slot(b"{db:t}")
+    first = cluster_.owner("{db:t}")
+    taker = next(each for each in cluster_.masters if each is not first)
+    with first.client() as old, taker.client() as new:
+        new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", cluster_.id_of(first))
+        old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", cluster_.id_of(taker))
+    found = look(cluster_.url)
+    assert level_of(found, f"slot {slot} is left between two nodes") == "error"
+    assert level_of(found, "redis-cli --cluster fix 127.0.0.1:") == "error"
 
 
 def test_sentinels_that_are_down_and_a_quorum_that_can_not_be_reached(
@@ -277,7 +317,7 @@ def test_a_cluster_of_which_one_node_does_not_know_the_user_and_nobody_has_some_
     other = cluster_.masters[2].port
     assert level_of(found, f"{other}, a master with 5462 slots, refuses the login") == "error"
     assert level_of(found, "give the URL the user") == "error"
-    assert level_of(found, "CLUSTER INFO could not be read") == "note"
+    assert level_of(found, "CLUSTER INFO was refused") == "note"
     found = look(cluster_.url.replace("redis+", "rediss+") + "?socket_timeout=0.2")
     assert [each.level for each in found] == ["error"] * 3
     assert level_of(found, f"{other} does not speak TLS") == "error"

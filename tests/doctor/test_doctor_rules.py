@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from gigapi_metadata.doctor import Finding, disk, json, layers, redis, sqlite, worst
-from gigapi_metadata.doctor.disk import Access, DiskFacts
 from gigapi_metadata.doctor.redis_facts import Growth, RedisFacts
 from gigapi_metadata.stores.redis.durability import Durability
+from gigapi_metadata.stores.surroundings import Access, DiskFacts
 
 GOOD_INFO = {
     "redis_version": "7.2.4",
+    "config_file": "/etc/redis.conf",
     "role": "master",
     "used_memory": "1000000",
     "maxmemory": "4000000000",
@@ -110,7 +111,7 @@ def test_a_good_server_has_nothing_but_ok() -> None:
             msgspec.structs.replace(GOOD, refused={"CONFIG": "NOPERM"}),
             "access",
             "note",
-            "could not be read",
+            "not known",
         ),
     ],
 )
@@ -130,7 +131,13 @@ def test_what_is_wrong_with_a_server(facts: RedisFacts, check: str, level: str, 
         (0, {"save": ""}, "error", "loses the whole catalog"),
         (0, {"save": "3600 1 300 100 60 10000"}, "warning", "up to 60 minutes of writes"),
         (0, {"save": "5 1"}, "warning", "up to 5 s of writes"),
-        (0, None, "note", "could not be read"),
+        (0, None, "warning", "could not be read"),
+        (
+            1,
+            {"appendfsync": "always", "no-appendfsync-on-rewrite": "yes"},
+            "warning",
+            "not while it is rewritten",
+        ),
     ],
 )
 def test_what_a_crash_may_lose(
@@ -147,9 +154,69 @@ def test_eviction_can_be_allowed() -> None:
     assert levels(redis.findings(facts, allow_eviction=True))["eviction"] == "note"
 
 
-def test_a_server_that_says_nothing_is_no_error() -> None:
+@pytest.mark.parametrize(
+    ("what", "why", "level", "remedy"),
+    [
+        ("INFO", "no permissions to run the 'info' command", "error", "+info"),
+        ("CONFIG", "no permissions to run the 'config|get' command", "note", "'+config|get'"),
+        ("CONFIG", "no permissions to run the 'config' command or its", "note", "'+config|get'"),
+        ("TIME", "no permissions to run the 'client|setname' command", "note", "'+client|setname'"),
+        ("HLEN", "no permissions to access one of the keys", "note", "'~files:*' '~gigapi-m"),
+    ],
+)
+def test_the_right_that_is_missing_is_named(what: str, why: str, level: str, remedy: str) -> None:
+    facts = msgspec.structs.replace(GOOD, refused={what: why}, user="o'neil")
+    found = [each for each in redis.findings(facts) if each.check == "access"]
+    assert [each.level for each in found] == [level]
+    assert found[0].remedy.startswith(f"""redis-cli ACL SETUSER 'o'"'"'neil' {remedy}""")
+
+
+def test_of_what_was_refused_no_fact_is_made_and_no_monitor_is_told_that_all_is_well() -> None:
     found = list(redis.findings(RedisFacts({}, refused={"INFO": "NOPERM", "CONFIG": "NOPERM"})))
-    assert worst(found) == "note"
+    assert levels(found) == {"eviction": "note", "access": "error"}
+    partly = {"redis_version": "7.2.4", "role": "master"}
+    assert set(levels(redis.findings(RedisFacts(partly)))) == {"version", "eviction"}
+
+
+def test_a_sentinel_is_not_judged_as_a_server() -> None:
+    info = {"redis_version": "7.2.4", "redis_mode": "sentinel"}
+    found = list(redis.findings(RedisFacts(info, script="unknown command 'EVALSHA'")))
+    assert levels(found) == {"version": "ok", "mode": "error"}
+
+
+@pytest.mark.parametrize(
+    ("config_file", "refused", "remedy"),
+    [
+        (
+            "/etc/redis.conf",
+            {},
+            "redis-cli CONFIG SET maxmemory 7629mb && redis-cli CONFIG REWRITE",
+        ),
+        (
+            "",
+            {},
+            "redis-cli CONFIG SET maxmemory 7629mb, and start it with --maxmemory 7629mb from now "
+            "on",
+        ),
+        (
+            "",
+            {"CONFIG": "unknown command 'CONFIG'"},
+            "set maxmemory to 7629mb where its provider lets you",
+        ),
+    ],
+)
+def test_a_setting_is_changed_for_good(
+    config_file: str, refused: dict[str, str], remedy: str
+) -> None:
+    facts = with_info(used_memory=3_700_000_000, config_file=config_file)
+    facts = msgspec.structs.replace(facts, refused=refused)
+    assert next(each for each in redis.findings(facts) if each.check == "memory").remedy == remedy
+    full = with_info(used_memory=3_700_000_000, maxmemory=0, total_system_memory=4 << 30)
+    found = [each for each in redis.findings(full) if each.level == "warning"]
+    assert [each.remedy for each in found] == ["a machine with more memory: this one has 4.0 GiB"]
+    small = with_info(used_memory=3_700_000_000, total_system_memory=8 << 30)
+    found = next(each for each in redis.findings(small) if each.check == "memory")
+    assert found.remedy == "a machine with more memory: this one has 8.0 GiB"
 
 
 ROOMY = DiskFacts("/lake", "ext4", 50 << 30, 100 << 30, 10**6)
@@ -194,6 +261,8 @@ SQLITE = sqlite.SQLiteFacts(
         ({"wal_bytes": 1 << 30}, "journal", "warning"),
         ({"leftovers": ["/lake/c.db-journal"]}, "journal", "warning"),
         ({"integrity": ["row 1 missing from index"]}, "integrity", "error"),
+        ({"integrity": [], "unfinished_s": 120.0}, "integrity", "note"),
+        ({"integrity": [], "unread": "as after copying"}, "integrity", "warning"),
         ({"lock": False}, "locks", "error"),
         ({"lock": None, "lock_fault": "busy"}, "locks", "note"),
         ({"is_catalog": False}, "file", "error"),
@@ -209,6 +278,19 @@ def test_what_is_wrong_with_a_sqlite_file(
 ) -> None:
     facts = msgspec.structs.replace(SQLITE, **change)
     assert levels(sqlite.findings(facts))[check] == level
+
+
+@pytest.mark.parametrize(
+    ("row", "remedy"),
+    [
+        ("row 7 missing from index files_path", "sqlite3 '/lake/my c.db' REINDEX"),
+        ("Page 5: never used", "sqlite3 '/lake/my c.db' .recover"),
+    ],
+)
+def test_a_damaged_index_is_made_anew_and_a_damaged_file_recovered(row: str, remedy: str) -> None:
+    facts = msgspec.structs.replace(SQLITE, path="/lake/my c.db", integrity=[row])
+    fault = next(each for each in sqlite.findings(facts) if each.check == "integrity")
+    assert fault.remedy.startswith(remedy)
 
 
 def test_what_is_wrong_with_folders() -> None:

@@ -278,12 +278,17 @@ def test_a_source_that_can_not_be_read(tmp_path: Path) -> None:
         )
 
 
-def test_a_result_with_a_row_too_few_is_refused(
-    merge: Merge, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [("{} WHERE time > 1", 2), ("FROM ({0}) UNION ALL BY NAME FROM ({0})", 8)],
+    ids=["too few", "too many"],
+)
+def test_a_result_with_other_rows_than_its_sources_is_refused(
+    merge: Merge, monkeypatch: pytest.MonkeyPatch, query: str, rows: int
 ) -> None:
     real = rewrite._query
-    monkeypatch.setattr(rewrite, "_query", lambda job: f"{real(job)} WHERE time > 1")
-    with pytest.raises(MergeFailed, match="has 2 rows, its sources have 4"):
+    monkeypatch.setattr(rewrite, "_query", lambda job: query.format(real(job)))
+    with pytest.raises(MergeFailed, match=f"has {rows} rows, its sources have 4"):
         merge(T2, T2)
 
 

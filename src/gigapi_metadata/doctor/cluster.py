@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -55,7 +56,7 @@ class ClusterFacts(msgspec.Struct, frozen=True):
     nodes: as the first host of the URL that answers knows them, none when nobody answers. silent:
     hosts of the URL that gave no answer, and a clause that says what they did instead. unread: the
     same of nodes. states: `cluster_state` of each node that answers; moving: the slots of which it
-    says that they are on their way.
+    says that they are on their way; stuck: those of them that have not got on for a while.
     """
 
     nodes: Sequence[Node] = ()
@@ -63,6 +64,7 @@ class ClusterFacts(msgspec.Struct, frozen=True):
     unread: Mapping[str, str] = {}
     states: Mapping[str, str] = {}
     moving: Sequence[int] = ()
+    stuck: Sequence[int] = ()
 
 
 def parse(text: str, asked: str) -> list[Node]:
@@ -111,29 +113,24 @@ def findings(facts: ClusterFacts) -> Iterator[Finding]:
         *_down(facts, asked),
         *_slots(facts.nodes, asked),
         *_states(facts),
-        *_replicas(facts),
+        *_moves(facts, asked),
+        *_replicas(facts, asked),
     ]
     yield from faults
     if not any(each.level in ("warning", "error") for each in faults):
         masters = sum(node.is_master and bool(node.slots) for node in facts.nodes)
         yield ok("cluster", f"{masters} masters, each with a replica; all slots are served")
-    if facts.moving:
-        yield note(
-            "cluster",
-            f"{len(facts.moving)} slots are on their way to another node ({_spans(facts.moving)}): "
-            "calls on their tables wait",
-            f"unless a reshard is running: redis-cli --cluster fix {asked}",
-        )
 
 
 def _down(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
     by_id = {node.id: node for node in facts.nodes}
+    there = shlex.quote(asked)
     for node in facts.nodes:
         fault = facts.unread.get(node.name) or facts.silent.get(node.name)
         if not node.fails and fault is None:
             continue
         how = "is down, as the other nodes see it" if node.fails else str(fault)
-        forget = f"start it, or for good: redis-cli --cluster del-node {asked} {node.id}"
+        forget = f"start it, or for good: redis-cli --cluster del-node {there} {node.id}"
         if not node.is_master:
             master = by_id.get(node.master_id)
             whose = f"a replica of {master.name}" if master else "a replica"
@@ -166,8 +163,31 @@ def _slots(nodes: Sequence[Node], asked: str) -> Iterator[Finding]:
             "cluster",
             f"{len(missing)} slots have no node ({_spans(missing)}): their tables are neither read "
             "nor written",
-            f"redis-cli --cluster fix {asked}",
+            f"redis-cli --cluster fix {shlex.quote(asked)}",
         )
+
+
+def _moves(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
+    fix = f"redis-cli --cluster fix {shlex.quote(asked)}"
+    if facts.stuck:
+        yield error(
+            "cluster",
+            f"{_slots_text(facts.stuck)} left between two nodes, as by a reshard that was broken "
+            "off: calls on their tables fail",
+            fix,
+        )
+    moving = set(facts.moving) - set(facts.stuck)
+    if moving:
+        yield note(
+            "cluster",
+            f"{_slots_text(moving)} on the way to another node: calls on their tables wait",
+            f"when no reshard is running: {fix}",
+        )
+
+
+def _slots_text(slots: Iterable[int]) -> str:
+    count = len(set(slots))
+    return f"{count} slots ({_spans(slots)}) are" if count > 1 else f"slot {_spans(slots)} is"
 
 
 def _states(facts: ClusterFacts) -> Iterator[Finding]:
@@ -176,11 +196,11 @@ def _states(facts: ClusterFacts) -> Iterator[Finding]:
         yield error(
             "cluster",
             f"by {', '.join(bad)} the cluster is down (cluster_state {facts.states[bad[0]]})",
-            f"redis-cli --cluster check {bad[0]}",
+            f"redis-cli --cluster check {shlex.quote(bad[0])}",
         )
 
 
-def _replicas(facts: ClusterFacts) -> Iterator[Finding]:
+def _replicas(facts: ClusterFacts, asked: str) -> Iterator[Finding]:
     masters = [node for node in facts.nodes if node.is_master and node.slots]
     lost = facts.unread.keys() | facts.silent.keys()
     followed = {node.master_id for node in facts.nodes if not node.fails and node.name not in lost}
@@ -188,16 +208,18 @@ def _replicas(facts: ClusterFacts) -> Iterator[Finding]:
     if alone:
         yield warning(
             "cluster",
-            f"{len(alone)} of {len(masters)} masters have no replica ({', '.join(alone)}): the "
-            "tables of one that is lost are",
-            f"redis-cli --cluster add-node HOST:PORT {alone[0]} --cluster-slave",
+            f"{len(alone)} of {len(masters)} masters have no replica ({', '.join(alone)}): if "
+            "one is lost, so are its tables",
+            "start another server, then: redis-cli --cluster add-node ITS-HOST:PORT "
+            f"{shlex.quote(alone[0])} --cluster-slave",
         )
     if len(masters) < FEWEST_MASTERS:
         yield warning(
             "cluster",
             f"{len(masters)} masters: when one is lost the others are no majority, and no replica "
             "takes over",
-            f"redis-cli --cluster add-node HOST:PORT {masters[0].name if masters else 'HOST:PORT'}",
+            "start another server, then: redis-cli --cluster add-node ITS-HOST:PORT "
+            f"{shlex.quote(asked)}",
         )
 
 

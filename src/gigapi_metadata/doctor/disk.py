@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from gigapi_metadata.doctor.finding import Finding, error, note, ok, size, warning
-
-NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "sshfs"}
+from gigapi_metadata.stores.surroundings import (
+    MEMORY,
+    VERY_LITTLE_BYTES,
+    Access,
+    DiskFacts,
+    is_open_to_all,
+    is_remote,
+    lacks_room,
 )
-MEMORY = frozenset({"tmpfs", "ramfs", "overlay"})
 
-LITTLE_BYTES, VERY_LITTLE_BYTES = 1 << 30, 64 << 20
-LITTLE_SHARE = 0.05
 FEW_INODES = 1000
-
-
-class Access(msgspec.Struct, frozen=True):
-    """A file or folder: what we may do with it. `mode`: its permission bits."""
-
-    path: str
-    exists: bool = True
-    folder: bool = False
-    readable: bool = True
-    writable: bool = True
-    mode: int = 0
-
-
-class DiskFacts(msgspec.Struct, frozen=True):
-    """What was read of a folder's file system; `kind` is "" where that is not known."""
-
-    path: str
-    kind: str = ""
-    free: int = 0
-    total: int = 0
-    free_inodes: int | None = None
-    read_only: bool = False
-    fault: str = ""
 
 
 def space(facts: DiskFacts, check: str) -> Iterator[Finding]:
@@ -49,11 +27,13 @@ def space(facts: DiskFacts, check: str) -> Iterator[Finding]:
     text = f"{facts.path}: {size(facts.free)} free of {size(facts.total)}"
     if facts.read_only:
         yield error(
-            check, f"{facts.path} is mounted read-only", f"mount -o remount,rw {facts.path}"
+            check,
+            f"{facts.path} is mounted read-only",
+            f"mount -o remount,rw {shlex.quote(facts.path)}",
         )
     if facts.free < VERY_LITTLE_BYTES:
         yield error(check, f"{text}: writes fail soon", "free space, or move it to a larger disk")
-    elif facts.free < min(LITTLE_BYTES, facts.total * LITTLE_SHARE):
+    elif lacks_room(facts):
         yield warning(check, text, "free space, or move it to a larger disk")
     elif facts.free_inodes is not None and facts.free_inodes < FEW_INODES and facts.total:
         yield warning(check, f"{facts.path}: {facts.free_inodes} inodes free", "delete small files")
@@ -63,7 +43,7 @@ def space(facts: DiskFacts, check: str) -> Iterator[Finding]:
 
 def kind(facts: DiskFacts, *, locks: str) -> Iterator[Finding]:
     """Whether the kind of file system can do it. `locks`: what does not work over a network."""
-    if facts.kind in NETWORK or facts.kind.startswith("fuse.sshfs"):
+    if is_remote(facts):
         yield warning(
             "file system",
             f"{facts.path} is on {facts.kind}: {locks}",
@@ -94,14 +74,14 @@ def permissions(found: Sequence[Access]) -> Iterator[Finding]:
             yield say(
                 "permissions",
                 f"{each.path} can't be {' or '.join(missing)} by this user",
-                f"chown $(id -un) {each.path}, or run as its owner",
+                f"chown $(id -un) {shlex.quote(each.path)}, or run as its owner",
             )
-        if each.mode & 0o002 and not each.mode & 0o1000:
+        if is_open_to_all(each):
             faults = True
             yield warning(
                 "permissions",
                 f"{each.path} can be changed by every user of this machine",
-                f"chmod o-w {each.path}",
+                f"chmod o-w {shlex.quote(each.path)}",
             )
     if not faults:
         yield ok("permissions", "as they should be")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,14 @@ def _of_store(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
 
 
 def _of_redis(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
+    """With commands that speak TLS where the URL does."""
+    tls = url.lower().startswith(("rediss", "valkeys"))
+    for each in _of_servers(connection, url, doctor):
+        remedy = each.remedy.replace("redis-cli ", "redis-cli --tls ") if tls else each.remedy
+        yield msgspec.structs.replace(each, remedy=remedy)
+
+
+def _of_servers(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
     """A server; or sentinels or a cluster, and then each of their servers."""
     from gigapi_metadata.doctor.reading import groups
     from gigapi_metadata.doctor.reading import redis as redis_reading
@@ -68,13 +77,14 @@ def _of_redis(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
     if kind == "server":
         with groups.alone(connection) as asked:
             facts = redis_reading.read(asked, url, redis_reading.NOWHERE)
-        yield from redis.findings(facts, allow_eviction=evict)
+        of_one = redis.findings(facts, allow_eviction=evict)
+        yield from together({connection.target.place: list(of_one)})
         return
     everywhere = ""
     if kind == "cluster":
         servers, of_cluster = groups.read_cluster(connection, url)
         yield from cluster.findings(of_cluster)
-        everywhere = f"redis-cli --cluster call {min(servers)} " if servers else ""
+        everywhere = f"redis-cli --cluster call {shlex.quote(min(servers))} " if servers else ""
     else:
         servers, sentinel_group = groups.read_sentinels(connection, url)
         yield from sentinels.findings(connection.target.topology.service, sentinel_group)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from gigapi_metadata.doctor import disk
-from gigapi_metadata.doctor.disk import Access, DiskFacts
 from gigapi_metadata.doctor.finding import Finding, error, note, ok
+from gigapi_metadata.stores.surroundings import FOLDERS_FAR_AWAY, Access, DiskFacts
 
 _SHOWN = 20
 
@@ -34,7 +35,7 @@ def findings(facts: JSONFacts) -> Iterator[Finding]:
     """All that can be said."""
     for each in facts.disks:
         if not each.fault:
-            yield from disk.kind(each, locks="its locks may not keep other machines out")
+            yield from disk.kind(each, locks=FOLDERS_FAR_AWAY)
         yield from disk.space(each, "space")
     yield from disk.permissions(facts.access)
     yield from disk.locks(facts.lock, "file locks", facts.lock_fault)
@@ -44,8 +45,13 @@ def findings(facts: JSONFacts) -> Iterator[Finding]:
             f"{table}: a change was cut off; readers see it whole, the next write to the table "
             "completes it",
         )
+    root = shlex.quote(facts.disks[0].path) if len(facts.disks) == 1 else "ROOT"
     for text in facts.damaged[:_SHOWN]:
-        yield error("integrity", text, "gigapi-metadata scan ROOT --reread, without that file")
+        yield error(
+            "integrity",
+            text,
+            f"move that file away, then: gigapi-metadata scan {root} --reread",
+        )
     if len(facts.damaged) > _SHOWN:
         yield error("integrity", f"and {len(facts.damaged) - _SHOWN} more that can't be read")
     if not facts.damaged:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import msgspec
 
 from gigapi_metadata.doctor import disk
-from gigapi_metadata.doctor.disk import DiskFacts
 from gigapi_metadata.doctor.finding import Finding, error, note, ok
+from gigapi_metadata.stores.surroundings import DiskFacts
 
 
 class LayerFacts(msgspec.Struct, frozen=True):
@@ -30,7 +31,11 @@ def findings(facts: LayerFacts) -> Iterator[Finding]:
     """All that can be said of one layer."""
     check = f"layer {facts.name}" if facts.name else "files"
     if not facts.exists:
-        yield error(check, f"{facts.place} is not there", f"mkdir -p {facts.place}, or mount it")
+        yield error(
+            check,
+            f"{facts.place} is not there",
+            f"mkdir -p {shlex.quote(facts.place)}, or mount it",
+        )
         return
     if facts.read:
         yield error(check, f"{facts.place} can't be read: {facts.read}", "check its URL and rights")

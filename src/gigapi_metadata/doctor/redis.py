@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from gigapi_metadata.doctor import redis_persistence
+from gigapi_metadata.doctor import redis_access, redis_persistence
 from gigapi_metadata.doctor.finding import (
     Finding,
     error,
@@ -16,24 +16,35 @@ from gigapi_metadata.doctor.finding import (
     warning,
 )
 from gigapi_metadata.doctor.redis_facts import (
-    CONFIG_SET,
     Growth,
     RedisFacts,
     Silent,
     answers_again,
+    config_set,
 )
+from gigapi_metadata.stores.redis.health import FULL
 
 OLDEST = (6, 2)
 LAG_S = 10
 SKEW_S = 2.0
 SLOW_MS, VERY_SLOW_MS = 10.0, 100.0
-FULL, NEARLY_FULL = 0.9, 0.75
+NEARLY_FULL = 0.75
+MACHINES_SHARE = 0.8
 SOON_DAYS, LATER_DAYS = 7, 30
 
 
 def findings(facts: RedisFacts, *, allow_eviction: bool = False) -> Iterator[Finding]:
-    """All that can be said."""
-    yield from _version(facts)
+    """All that can be said. Nothing is made of what INFO did not say."""
+    if facts.info:
+        yield from _version(facts)
+    if facts.info.get("redis_mode") == "sentinel":
+        yield error(
+            "mode",
+            "this is a Sentinel, not a server with data",
+            "write redis+sentinel:// and the service that it watches (docs/redis-topologies.md), "
+            "or name the server itself",
+        )
+        return
     if not facts.member:
         yield from _mode(facts)
     yield from _role(facts)
@@ -45,9 +56,7 @@ def findings(facts: RedisFacts, *, allow_eviction: bool = False) -> Iterator[Fin
     yield from _clock(facts)
     yield from _latency(facts)
     yield from _clients(facts)
-    yield from _access(facts)
-    for what, why in facts.refused.items():
-        yield note("access", f"{what} could not be read ({why}): what needs it was not checked")
+    yield from redis_access.findings(facts)
 
 
 def silent(facts: Silent) -> Iterator[Finding]:
@@ -69,14 +78,7 @@ def _version(facts: RedisFacts) -> Iterator[Finding]:
 
 
 def _mode(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.info.get("redis_mode") == "sentinel":
-        yield error(
-            "mode",
-            "this is a Sentinel, not a server with data",
-            "write redis+sentinel:// and the service (docs/redis-topologies.md), or name the "
-            "server itself",
-        )
-    elif facts.number("cluster_enabled"):
+    if facts.number("cluster_enabled"):
         yield error(
             "mode",
             "this is a node of a cluster: it refuses the tables of the others",
@@ -98,7 +100,7 @@ def _role(facts: RedisFacts) -> Iterator[Finding]:
             "role",
             f"the link to {master} is down{f' for {seconds(since)}' if since > 0 else ''}: what is "
             "here is old",
-            "see the server's log; redis-cli INFO replication",
+            "see the server's log, and redis-cli INFO replication",
         )
 
 
@@ -109,7 +111,7 @@ def _eviction(facts: RedisFacts, allowed: bool) -> Iterator[Finding]:
             "eviction",
             f"{evicted} keys were deleted for want of memory since the server started; some may "
             "have been the catalog's",
-            "gigapi-metadata check DB.TABLE",
+            "gigapi-metadata check DB.TABLE, for each table",
         )
     policy = facts.info.get("maxmemory_policy") or facts.setting("maxmemory-policy")
     if policy is None:
@@ -123,34 +125,39 @@ def _eviction(facts: RedisFacts, allowed: bool) -> Iterator[Finding]:
         yield error(
             "eviction",
             f"maxmemory-policy is {policy}: a full server deletes parts of the catalog{when}",
-            f"{CONFIG_SET} maxmemory-policy noeviction",
+            config_set(facts, "maxmemory-policy", "noeviction"),
         )
 
 
 def _memory(facts: RedisFacts) -> Iterator[Finding]:
+    if not (facts.says("used_memory") and facts.says("maxmemory")):
+        return
     used, limit = facts.number("used_memory"), facts.number("maxmemory")
     whose = "maxmemory"
     if not limit:
         limit, whose = facts.number("total_system_memory"), "the machine's memory"
+        share = limit * 6 // 10 >> 20
         yield note(
             "memory",
             "maxmemory is not set: the kernel decides what happens when memory runs out",
-            f"{CONFIG_SET} maxmemory {limit * 6 // 10 >> 20 or 4096}mb",
+            config_set(facts, "maxmemory", f"{share}mb")
+            if share
+            else "set maxmemory to what the machine can spare",
         )
     if not limit:
         return
     left = max(limit - used, 0)
     text = f"{size(used)} used of {size(limit)} ({whose}), {size(left)} left"
     if used > limit * FULL:
-        yield error("memory", f"{text}: soon writes are refused", f"{CONFIG_SET} maxmemory <more>")
+        yield error("memory", f"{text}: soon writes are refused", _more_memory(facts))
     elif used > limit * NEARLY_FULL:
-        yield warning("memory", text, f"{CONFIG_SET} maxmemory <more>")
+        yield warning("memory", text, _more_memory(facts))
     else:
         yield ok("memory", text)
-    yield from _growth(facts.growth, left)
+    yield from _growth(facts, facts.growth, left)
 
 
-def _growth(growth: Growth | None, left: int) -> Iterator[Finding]:
+def _growth(facts: RedisFacts, growth: Growth | None, left: int) -> Iterator[Finding]:
     if growth is None:
         return
     if not growth.entries:
@@ -163,15 +170,24 @@ def _growth(growth: Growth | None, left: int) -> Iterator[Finding]:
         f"only, without queues and our index): at that rate memory lasts {seconds(days * 86_400)}"
     )
     if days < SOON_DAYS:
-        yield error("growth", text, f"{CONFIG_SET} maxmemory <more>")
+        yield error("growth", text, _more_memory(facts))
     elif days < LATER_DAYS:
-        yield warning("growth", text, f"{CONFIG_SET} maxmemory <more>")
+        yield warning("growth", text, _more_memory(facts))
     else:
         yield ok("growth", text)
 
 
+def _more_memory(facts: RedisFacts) -> str:
+    """The command that gives the server more memory, as far as its machine has some."""
+    limit, machine = facts.number("maxmemory"), facts.number("total_system_memory")
+    wanted = 2 * max(limit, facts.number("used_memory"))
+    if not limit or (machine and wanted > machine * MACHINES_SHARE):
+        return f"a machine with more memory: this one has {size(machine)}"
+    return config_set(facts, "maxmemory", f"{max(wanted >> 20, 1)}mb")
+
+
 def _replicas(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.info.get("role") == "slave":
+    if facts.info.get("role") == "slave" or not facts.says("connected_slaves"):
         return
     count = facts.number("connected_slaves")
     late = []
@@ -199,7 +215,8 @@ def _replicas(facts: RedisFacts) -> Iterator[Finding]:
         yield note(
             "replicas",
             "writes are acknowledged without any replica: a failover loses what was not sent yet",
-            f"{CONFIG_SET} min-replicas-to-write 1, or ?durability=replicated:N",
+            "ask for it (?durability=replicated:1), or "
+            + config_set(facts, "min-replicas-to-write", "1"),
         )
 
 
@@ -210,7 +227,8 @@ def _scripts(facts: RedisFacts) -> Iterator[Finding]:
         yield error(
             "scripts",
             f"scripts can't be called: {facts.script}",
-            "redis-cli ACL SETUSER <user> +evalsha +eval +script|load (docs/security.md)",
+            redis_access.grant(facts, "scripts", facts.script)
+            or "allow EVALSHA, EVAL and SCRIPT LOAD (docs/security.md)",
         )
 
 
@@ -236,7 +254,7 @@ def _latency(facts: RedisFacts) -> Iterator[Finding]:
     median = statistics.median(facts.pings_ms)
     text = f"{median:.2f} ms for a PING (median of {len(facts.pings_ms)})"
     if median > VERY_SLOW_MS:
-        yield warning("latency", text, "redis-cli --latency-history; redis-cli SLOWLOG GET")
+        yield warning("latency", text, "redis-cli SLOWLOG GET")
     elif median > SLOW_MS:
         yield note("latency", text)
     else:
@@ -247,19 +265,8 @@ def _clients(facts: RedisFacts) -> Iterator[Finding]:
     most = facts.number("maxclients")
     now = facts.number("connected_clients")
     if most and now > most * FULL:
-        yield warning("clients", f"{now} of {most} connections", f"{CONFIG_SET} maxclients <more>")
-
-
-def _access(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.local:
-        return
-    if not facts.password:
         yield warning(
-            "access",
-            "the server takes commands over the network without a password",
-            "redis-cli ACL SETUSER … (docs/security.md)",
-        )
-    if not facts.encrypted:
-        yield warning(
-            "access", "traffic is not encrypted", "turn on TLS, and write rediss:// for redis://"
+            "clients",
+            f"{now} of {most} connections",
+            config_set(facts, "maxclients", str(2 * most)),
         )

@@ -9,10 +9,6 @@ import msgspec
 
 from gigapi_metadata.stores.redis.durability import LOCAL, Durability
 
-CONFIG_SET = "redis-cli CONFIG SET"
-"""What most remedies begin with."""
-
-
 Member = Literal["", "master", "replica"]
 """What a server is within the group that the URL names; "" for one that it names itself."""
 
@@ -34,7 +30,8 @@ class RedisFacts(msgspec.Struct, frozen=True):
     info: INFO, all sections. config: CONFIG GET, as far as the server lets us.
     script: "" if a script can be called, else the error. pings_ms: of some PINGs, one by one.
     skew_s: the server's clock less ours; known to within half a round trip, `skew_within_s`.
-    local: the server is on this machine. encrypted: TLS, or a socket. password: one was given.
+    local: the server is on this machine. encrypted: TLS, or a socket. password: one was given for
+    it, to `user`.
     durability: what the catalog's writes are to survive.
     """
 
@@ -49,17 +46,33 @@ class RedisFacts(msgspec.Struct, frozen=True):
     local: bool = True
     encrypted: bool = False
     password: bool = False
+    user: str = "default"
     member: Member = ""
     durability: Durability = LOCAL
 
     def number(self, name: str) -> int:
-        """A number from INFO; 0 where the server has none."""
+        """A number from INFO; 0 where the server has none, which `says` tells apart."""
         text = self.info.get(name, "0")
         return int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else 0
+
+    def says(self, name: str) -> bool:
+        """Whether INFO had it. What it had not is not known, and no fact is made of it."""
+        return name in self.info
 
     def setting(self, name: str) -> str | None:
         """A value from CONFIG; None where it could not be read."""
         return None if self.config is None else self.config.get(name)
+
+
+def config_set(facts: RedisFacts, name: str, value: str) -> str:
+    """The command that changes a setting, now and for good. A server that was started without a
+    file of settings has none to be rewritten."""
+    if "unknown command" in facts.refused.get("CONFIG", ""):
+        return f"set {name} to {value} where its provider lets you"
+    command = f"redis-cli CONFIG SET {name} {value}"
+    if facts.info.get("config_file"):
+        return f"{command} && redis-cli CONFIG REWRITE"
+    return f"{command}, and start it with --{name} {value} from now on"
 
 
 class Silent(msgspec.Struct, frozen=True):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gigapi_metadata.doctor.finding import Finding, error, note, ok, seconds, warning
-from gigapi_metadata.doctor.redis_facts import CONFIG_SET, RedisFacts
+from gigapi_metadata.doctor.redis_facts import RedisFacts, config_set
 
-_AOF_ON = f"{CONFIG_SET} appendonly yes && redis-cli CONFIG REWRITE"
+
+def _aof_on(facts: RedisFacts) -> str:
+    return config_set(facts, "appendonly", "yes")
 
 
 def findings(facts: RedisFacts) -> Iterator[Finding]:
-    """What is lost when the server, or its machine, stops."""
+    """What is lost when the server, or its machine, stops; nothing when INFO did not say."""
     if facts.number("loading"):
         yield error("persistence", "the server is loading its data: it answers nothing else")
     if facts.info.get("aof_last_write_status", "ok") != "ok":
@@ -28,8 +30,9 @@ def findings(facts: RedisFacts) -> Iterator[Finding]:
         yield warning(
             "persistence", "the last rewrite of the AOF has failed", "redis-cli BGREWRITEAOF"
         )
-    yield from _fsynced(facts)
-    yield from _aof(facts) if facts.number("aof_enabled") else _snapshots(facts)
+    if facts.says("aof_enabled"):
+        yield from _fsynced(facts)
+        yield from _aof(facts) if facts.number("aof_enabled") else _snapshots(facts)
 
 
 def _fsynced(facts: RedisFacts) -> Iterator[Finding]:
@@ -37,7 +40,7 @@ def _fsynced(facts: RedisFacts) -> Iterator[Finding]:
         yield error(
             "persistence",
             "durability fsynced needs an AOF, and there is none: writes are refused",
-            _AOF_ON,
+            _aof_on(facts),
         )
 
 
@@ -48,14 +51,22 @@ def _aof(facts: RedisFacts) -> Iterator[Finding]:
         "everysec": "a crash of the machine loses up to 1 s of writes (2 s on a busy disk), a kill "
         "of the server none",
     }
-    if when in losses:
+    if when in losses and facts.setting("no-appendfsync-on-rewrite") == "yes":
+        yield warning(
+            "persistence",
+            f"AOF, appendfsync {when}, but not while it is rewritten or a snapshot is made "
+            "(no-appendfsync-on-rewrite yes): a crash of the machine then loses what the kernel "
+            "has not flushed, mostly up to 30 s",
+            config_set(facts, "no-appendfsync-on-rewrite", "no"),
+        )
+    elif when in losses:
         yield ok("persistence", f"AOF, appendfsync {when}: {losses[when]}")
     elif when == "no":
         yield warning(
             "persistence",
             "AOF, appendfsync no: a crash of the machine loses what the kernel has not flushed, "
             "mostly up to 30 s",
-            f"{CONFIG_SET} appendfsync everysec",
+            config_set(facts, "appendfsync", "everysec"),
         )
     else:
         yield note("persistence", "AOF is on; appendfsync could not be read (everysec loses 1 s)")
@@ -66,10 +77,11 @@ def _snapshots(facts: RedisFacts) -> Iterator[Finding]:
     points = facts.setting("save")
     unsaved = f"{changes} changes are not saved now"
     if points is None:
-        yield note(
+        yield warning(
             "persistence",
-            f"AOF is off; the save points could not be read; {unsaved}",
-            _AOF_ON,
+            "AOF is off: a crash loses all since the last save; how often that is, if ever, could "
+            f"not be read; {unsaved}",
+            _aof_on(facts),
         )
         return
     rules = save_points(points)
@@ -77,7 +89,7 @@ def _snapshots(facts: RedisFacts) -> Iterator[Finding]:
         yield warning(
             "persistence",
             "neither AOF nor save points: once it is the master, a restart loses the whole catalog",
-            _AOF_ON,
+            _aof_on(facts),
         )
         return
     if not rules:
@@ -85,7 +97,7 @@ def _snapshots(facts: RedisFacts) -> Iterator[Finding]:
         yield say(
             "persistence",
             f"neither AOF nor save points: a restart loses the whole catalog ({unsaved})",
-            _AOF_ON,
+            _aof_on(facts),
         )
         return
     longest = max(rules)
@@ -94,7 +106,7 @@ def _snapshots(facts: RedisFacts) -> Iterator[Finding]:
         "persistence",
         f"snapshots only: a crash loses up to {seconds(longest[0])} of writes, less if there are "
         f"many (saved after {others}); {unsaved}",
-        _AOF_ON,
+        _aof_on(facts),
     )
 
 

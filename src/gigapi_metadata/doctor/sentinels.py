@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -41,7 +42,8 @@ class Sentinel(msgspec.Struct, frozen=True):
 def findings(service: str, sentinels: Sequence[Sentinel]) -> Iterator[Finding]:
     """All that can be said of the group as a whole."""
     answering = [each for each in sentinels if each.answers]
-    faults = [*_silent(service, sentinels), *_master(answering), *_quorum(service, answering)]
+    faults = [*_silent(service, sentinels), *_master(service, answering)]
+    faults += _quorum(service, answering, sentinels)
     faults += [*_others(service, answering, sentinels), *_replicas(service, answering)]
     yield from faults
     if answering and not faults:
@@ -74,42 +76,62 @@ def _silent(service: str, sentinels: Sequence[Sentinel]) -> Iterator[Finding]:
         yield error(
             "sentinels",
             f"{_names(unaware)} know no service {service!r}",
-            "name the service that they watch in the URL, or on each of them: redis-cli SENTINEL "
-            f"MONITOR {service} <master's host> <port> <quorum>",
+            "name the service that they watch in the URL (as "
+            f"{cli(unaware[0].name)}SENTINEL MASTERS lists it)",
         )
 
 
-def _master(answering: Sequence[Sentinel]) -> Iterator[Finding]:
+def _master(service: str, answering: Sequence[Sentinel]) -> Iterator[Finding]:
     named = {each.master: each for each in answering}
     if len(named) > 1:
+        votes = [each.master for each in answering]
+        alone = min(answering, key=lambda each: votes.count(each.master)).name
         said = ", ".join(f"{master} (by {each.name})" for master, each in named.items())
         yield error(
             "sentinels",
             f"they do not agree on who is the master: {said}",
-            "wait for a failover to end; then SENTINEL RESET at the one that is wrong",
+            f"wait for a failover to end; then, if it is {alone} that is wrong: "
+            f"{_reset(alone, service)}",
         )
     down = [each for each in answering if is_down(each.flags)]
     if down:
         yield error(
             "sentinels",
             f"the master {down[0].master} is down, as {_names(down)} see it",
-            f"start it, or: {cli(down[0].name)}SENTINEL FAILOVER <service>",
+            f"start it, or: {cli(down[0].name)}SENTINEL FAILOVER {shlex.quote(service)}",
         )
 
 
-def _quorum(service: str, answering: Sequence[Sentinel]) -> Iterator[Finding]:
-    unable = [each for each in answering if not each.verdict.startswith("OK")]
+def _quorum(
+    service: str, answering: Sequence[Sentinel], sentinels: Sequence[Sentinel]
+) -> Iterator[Finding]:
+    total = max((len(each.others) + 1 for each in answering), default=FEWEST)
+    majority = total // 2 + 1
     by_words: dict[str, list[Sentinel]] = {}
-    for each in unable:
-        by_words.setdefault(each.verdict, []).append(each)
+    for each in answering:
+        if not each.verdict.startswith("OK"):
+            by_words.setdefault(each.verdict, []).append(each)
     for words, said_by in by_words.items():
+        lower = (
+            f", or: {cli(said_by[0].name)}SENTINEL SET {shlex.quote(service)} quorum {majority}"
+            if said_by[0].quorum > majority
+            else ""
+        )
         yield error(
             "sentinels",
             f"no failover is possible, by {_names(said_by)}: {words}",
-            "start the sentinels that are down, or lower the quorum: "
-            f"{cli(said_by[0].name)}SENTINEL SET {service} quorum <number>",
+            f"start the sentinels that are down{lower}",
         )
-    total = max((len(each.others) + 1 for each in answering), default=FEWEST)
+    # The others take some time to notice.
+    silent = [each for each in sentinels if each.fault]
+    usable = max(len(answering), total - len(silent))
+    needed = max(majority, *(each.quorum for each in answering)) if answering else 0
+    if usable < needed and not by_words:
+        yield error(
+            "sentinels",
+            f"no failover is possible: {usable} of {total} are left, and {needed} are needed",
+            f"start {_names(silent)}",
+        )
     if total < FEWEST:
         yield warning(
             "sentinels",
@@ -132,7 +154,7 @@ def _others(
         yield warning(
             "sentinels",
             f"the sentinel {name} is down, as {_names(said_by)} see it",
-            f"start it; if it is gone for good: {cli(said_by[0].name)}SENTINEL RESET {service}",
+            f"start it; if it is gone for good: {_reset(said_by[0].name, service)}",
         )
 
 
@@ -151,9 +173,12 @@ def _replicas(service: str, answering: Sequence[Sentinel]) -> Iterator[Finding]:
         yield warning(
             "replicas",
             f"{name} is down or cut off, as {said.name} sees it",
-            "start it, and see its log; if it is gone for good: "
-            f"{cli(said.name)}SENTINEL RESET {service}",
+            f"start it, and see its log; if it is gone for good: {_reset(said.name, service)}",
         )
+
+
+def _reset(name: str, service: str) -> str:
+    return f"{cli(name)}SENTINEL RESET {shlex.quote(service)}"
 
 
 def is_down(flags: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from gigapi_metadata.doctor.finding import Finding
@@ -66,10 +67,14 @@ def _remedy(remedy: str, names: Sequence[str], everywhere: str) -> str:
         return remedy
     if len(names) == 1:
         return remedy.replace(_CLI, cli(names[0]))
-    return remedy.replace(_CLI, everywhere) if everywhere else f"on each of them: {remedy}"
+    if everywhere:
+        return remedy.replace(_CLI, everywhere)
+    return f"{remedy.replace(_CLI, cli(names[0]))}; likewise on {', '.join(names[1:])}"
 
 
 def cli(name: str) -> str:
-    """`redis-cli `, for the server `name`."""
+    """`redis-cli `, for the server `name`: `host:port`, or the path of a socket."""
+    if name.startswith("/"):
+        return f"{_CLI}-s {shlex.quote(name)} "
     host, _, port = name.rpartition(":")
-    return f"{_CLI}-h {host.strip('[]')} -p {port} "
+    return f"{_CLI}-h {shlex.quote(host.strip('[]'))} -p {port} "

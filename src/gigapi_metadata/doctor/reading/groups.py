@@ -5,8 +5,10 @@ Read-only. All are asked at once; one that does not answer is a fact like others
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
@@ -36,8 +38,14 @@ PATIENCE_S = 3.0
 
 AT_ONCE = 8
 
+MOVES_S = 1.5
+"""How long to see whether a slot that is on its way gets on."""
+
 Servers = dict[str, RedisFacts | Silent]
 """What was read of each server, by its `host:port`."""
+
+Counts = dict[int, int | None]
+"""Slots that are on their way to or from a node, and how many keys of each it has, if it says."""
 
 _T = TypeVar("_T")
 _Answer = TypeVar("_Answer")
@@ -51,7 +59,7 @@ def read_cluster(connection: RedisConnection, url: str) -> tuple[Servers, Cluste
     servers: Servers = {}
     unread: dict[str, str] = {}
     states: dict[str, str] = {}
-    moving: list[int] = []
+    open_slots: list[tuple[Node, Counts]] = []
     for node, look in zip(living, looks, strict=True):
         if isinstance(look, Silent):
             unread[node.name] = look.why
@@ -59,8 +67,44 @@ def read_cluster(connection: RedisConnection, url: str) -> tuple[Servers, Cluste
         servers[node.name], state, own = look
         if state:
             states[node.name] = state
-        moving += own
-    return servers, ClusterFacts(nodes, silent, unread, states, moving)
+        if own:
+            open_slots.append((node, own))
+    moving = sorted({slot for _, own in open_slots for slot in own})
+    stuck = _stuck(connection, open_slots)
+    return servers, ClusterFacts(nodes, silent, unread, states, moving, stuck)
+
+
+def _stuck(connection: RedisConnection, open_slots: Sequence[tuple[Node, Counts]]) -> list[int]:
+    """The open slots whose keys have not become fewer or more within MOVES_S seconds. A reshard
+    goes through a slot in that time, or a good part of it."""
+    if not open_slots:
+        return []
+    time.sleep(MOVES_S)
+    later = _all(lambda each: _open_slots(connection, each[0]), open_slots)
+    seen = {slot for _, before in open_slots for slot in before}
+    gets_on = {
+        slot
+        for (_, before), after in zip(open_slots, later, strict=True)
+        for slot, keys_ in before.items()
+        if keys_ is None or after.get(slot) != keys_
+    }
+    return sorted(seen - gets_on)
+
+
+def _open_slots(connection: RedisConnection, node: Node) -> Counts:
+    with _node(connection, node.host, node.port) as asked, suppress(StoreError):
+        return _own_moves(asked, node)
+    return {}
+
+
+def _own_moves(asked: RedisConnection, node: Node) -> Counts:
+    own = cluster.parse(asked.perform(Plain(("CLUSTER", "NODES"))).decode(), node.host)
+    slots = [slot for each in own if "myself" in each.flags for slot in each.moving]
+    counts: Counts = dict.fromkeys(slots)
+    with suppress(StoreError):  # may be forbidden
+        for slot in slots:
+            counts[slot] = asked.perform(Plain(("CLUSTER", "COUNTKEYSINSLOT", slot)))
+    return counts
 
 
 def _nodes(connection: RedisConnection) -> tuple[list[Node], dict[str, str]]:
@@ -101,7 +145,7 @@ def _seen_from(connection: RedisConnection, host: str, port: int) -> list[Node] 
 
 def _look(
     connection: RedisConnection, url: str, node: Node
-) -> tuple[RedisFacts, str, list[int]] | Silent:
+) -> tuple[RedisFacts, str, Counts] | Silent:
     """What a node says of itself, the state that it sees the cluster in, and its open slots."""
     member: Member = "master" if node.is_master else "replica"
     with _node(connection, node.host, node.port) as asked:
@@ -111,15 +155,14 @@ def _look(
             return Silent(_why(fault))
         try:
             info = asked.perform(Plain(("CLUSTER", "INFO"))).decode()
-            own = cluster.parse(asked.perform(Plain(("CLUSTER", "NODES"))).decode(), node.host)
+            moves = _own_moves(asked, node)
         except StoreError as fault:
-            info, own = "", []
+            info, moves = "", {}
             refused = {**facts.refused, "CLUSTER INFO": _line(fault.__cause__ or fault)}
             facts = msgspec.structs.replace(facts, refused=refused)
     lines = dict(line.partition(":")[::2] for line in info.split())
-    moving = [slot for each in own if "myself" in each.flags for slot in each.moving]
     facts = msgspec.structs.replace(facts, durability=connection.durability)
-    return facts, lines.get("cluster_state", ""), moving
+    return facts, lines.get("cluster_state", ""), moves
 
 
 def _nowhere(node: Node) -> TableRef:

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Iterator
 
 from gigapi_metadata.doctor.json import JSONFacts
-from gigapi_metadata.doctor.reading import disk
+from gigapi_metadata.doctor.reading.elsewhere import try_elsewhere
 from gigapi_metadata.errors import MetadataError
 from gigapi_metadata.names import check_name
+from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.json import journal
 from gigapi_metadata.stores.json.connection import JSONConnection
@@ -51,8 +52,8 @@ def read(connection: JSONConnection) -> JSONFacts:
         files += _read_table(places, moved, damaged)
     lock, why = _lock(lock_file)
     return JSONFacts(
-        [disk.read(home) for home in homes],
-        [disk.access(home) for home in homes],
+        [surroundings.read(home) for home in homes],
+        [surroundings.access(home) for home in homes],
         tables,
         files,
         journals,
@@ -99,7 +100,7 @@ def _lock(path: str) -> tuple[bool | None, str]:
         return None, str(fault)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        said = disk.try_elsewhere(_LOCK_TRY, path)
+        said = try_elsewhere(_LOCK_TRY, path)
     except BlockingIOError:
         return None, "a writer is at work"
     except (OSError, subprocess.SubprocessError) as fault:

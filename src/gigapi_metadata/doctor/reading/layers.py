@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from gigapi_metadata.doctor.layers import LayerFacts
-from gigapi_metadata.doctor.reading import disk
 from gigapi_metadata.errors import FileExists, MetadataError
 from gigapi_metadata.model import Layer
 from gigapi_metadata.storage import LocalStorage, S3Storage, Storages
+from gigapi_metadata.stores import surroundings
 from gigapi_metadata.urls import hide
 
 _PROBE = (".gigapi-doctor", "probe")
@@ -38,7 +38,7 @@ def _try(name: str, place: str, storage: LocalStorage | S3Storage, write_probe: 
     under = None
     if isinstance(storage, LocalStorage):
         folder = storage.folder.parents[len(_PROBE)]
-        place, under = os.fspath(folder), disk.read(os.fspath(folder))
+        place, under = os.fspath(folder), surroundings.read(os.fspath(folder))
         if not folder.exists():
             return LayerFacts(name, place, exists=False)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 from redis.exceptions import AuthenticationError, ClusterDownError, ResponseError
@@ -16,9 +16,14 @@ from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
 from gigapi_metadata.stores.redis.connection import RedisConnection
 from gigapi_metadata.stores.redis.scripts import FILTER, Call, Command, Pipeline
-from gigapi_metadata.urls import has_credentials
 
-SETTINGS = ("appendfsync", "save", "min-replicas-to-write", "maxmemory-policy")
+SETTINGS = (
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "save",
+    "min-replicas-to-write",
+    "maxmemory-policy",
+)
 PINGS = 21
 SCAN_S = 2.0
 """How long to look for yesterday's keys."""
@@ -53,7 +58,8 @@ class Reader:
             refusal = isinstance(cause, ResponseError) or not isinstance(fault, Unavailable)
             if isinstance(cause, AuthenticationError) or not refusal:
                 raise
-            self.refused[what] = " ".join(str(cause).split())
+            # Behind that come the arguments, which may be binary.
+            self.refused[what] = " ".join(str(cause).partition(", with args")[0].split())
             return None
 
 
@@ -71,6 +77,7 @@ def read(
     info = reader.ask("INFO", Command(("INFO",))) or {}
     skew_s, within_s = _skew(reader)
     scheme = url.partition("://")[0].lower().partition("+")[0]
+    user, password = _login(connection.target.url)
     return RedisFacts(
         info={name: _text(value) for name, value in info.items()},
         config=_config(reader),
@@ -81,7 +88,8 @@ def read(
         growth=None if member == "replica" else _growth(reader, time.time()),
         local=_is_local(scheme, url),
         encrypted=scheme in ("rediss", "valkeys", "unix"),
-        password=has_credentials(url) or "password=" in url.partition("?")[2],
+        password=password,
+        user=user,
         refused=reader.refused,
         member=member,
         durability=connection.durability,
@@ -171,6 +179,14 @@ def _growth(reader: Reader, now_s: float) -> Growth | None:
         entries += int(length)
         size += int(usage or 0)
     return Growth(entries, size, complete)
+
+
+def _login(url: str) -> tuple[str, bool]:
+    """The user that a server is told, and whether a password is. `url`: as redis-py has it."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    user = options.get("username", [unquote(parts.username or "")])[-1]
+    return user or "default", bool(parts.password or "password" in options)
 
 
 def _is_local(scheme: str, url: str) -> bool:

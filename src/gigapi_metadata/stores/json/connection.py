@@ -11,9 +11,11 @@ import msgspec
 
 from gigapi_metadata.errors import MetadataError, StoreError
 from gigapi_metadata.model import Layer, check_layers
+from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.json import journal, lock
 from gigapi_metadata.stores.json.places import Places, TablePlaces
 from gigapi_metadata.stores.json.session import FileCache, Session
+from gigapi_metadata.stores.watch import Watch
 
 _READ_ATTEMPTS = 5
 
@@ -49,6 +51,7 @@ class JSONConnection:
         self.places = Places(root, self.layers)
         self.root = self.places.root
         self._cache = FileCache()
+        self._watch = Watch("json", str(self.root))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -59,10 +62,17 @@ class JSONConnection:
             if isinstance(request, PlainRequest):
                 return request.work(self)
             if request.writes:
-                return self._write(request)
+                result = self._write(request)
+                if self._watch.due():
+                    self._look()
+                return result
             return self.read(request.places, request.work)
         except OSError as error:
             raise _mapped(error) from error
+
+    def _look(self) -> None:
+        for home in sorted(self.places.homes):
+            self._watch.say(surroundings.harms(home, [home], surroundings.FOLDERS_FAR_AWAY))
 
     def close(self) -> None:
         """Forget what was read. May be called again."""

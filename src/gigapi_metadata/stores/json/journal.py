@@ -167,6 +167,9 @@ def commit(
         opened = Journal(journal.sequence + 1, pending)
         sources.append(_new_name(places.new))
         files.write_flushed(sources[-1], _encode(opened))
+        # What the journal names has to be found after a power cut, too.
+        for folder in dict.fromkeys(map(os.path.dirname, sources)):
+            files.flush_folder(folder)
     except OSError:
         for source in sources:
             with suppress(OSError):

@@ -21,13 +21,14 @@ from gigapi_metadata.stores.redis.attempts import (
 )
 from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability
 from gigapi_metadata.stores.redis.encryption import mismatch
-from gigapi_metadata.stores.redis.health import Watch
+from gigapi_metadata.stores.redis.health import Asked
 from gigapi_metadata.stores.redis.keys import never
 from gigapi_metadata.stores.redis.routing import Router, To
 from gigapi_metadata.stores.redis.scripts import Call, Request
 from gigapi_metadata.stores.redis.session import Session
 from gigapi_metadata.stores.redis.url import parse_url
 from gigapi_metadata.stores.redis.wire import How
+from gigapi_metadata.stores.watch import Watch
 from gigapi_metadata.urls import hide
 
 
@@ -53,7 +54,7 @@ class Common:
         self._failover = self.target.topology.kind != "server"
         # A RESP3 connection may be told other things between an answer and the next.
         self.direct = "protocol=3" not in self.target.url
-        self._watch = Watch(self.shown_url)
+        self._watch = Watch("redis", self.shown_url)
         self._tried: set[Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
         self._placed = self._failover  # it is known whether the server is a node of a cluster
@@ -95,6 +96,16 @@ class Common:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
+
+    def _unwatched(self, request: Request) -> Asked | None:
+        """The server that has just carried out `request`, if nobody has looked at it yet. Of a
+        cluster it is the node of the table, and no other: those may be down."""
+        if self._router is None:
+            return Asked() if self._watch.due() else None
+        node = self._router.node_of(request)
+        if node is None or not self._watch.due(name := f"{node[0]}:{node[1]}"):
+            return None
+        return Asked(name, node)
 
     def _puzzled(self, error: Exception) -> bool:
         """Whether to ask why nothing was understood: once, unless a server has ever answered."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import redis
@@ -20,7 +20,7 @@ from redis.exceptions import AskError, MaxConnectionsError, ResponseError
 
 from gigapi_metadata.errors import MetadataError
 from gigapi_metadata.stores.base import arun, run
-from gigapi_metadata.stores.redis import scripts, topology
+from gigapi_metadata.stores.redis import health, scripts, topology
 from gigapi_metadata.stores.redis.attempts import (
     CALL_S,
     FAILURES,
@@ -29,9 +29,9 @@ from gigapi_metadata.stores.redis.attempts import (
 )
 from gigapi_metadata.stores.redis.common import Common, as_configuration, tried
 from gigapi_metadata.stores.redis.durability import Durability, Unconfirmed
-from gigapi_metadata.stores.redis.health import INFO
+from gigapi_metadata.stores.redis.health import INFO, Asked
 from gigapi_metadata.stores.redis.routing import Look, To
-from gigapi_metadata.stores.redis.scripts import Request
+from gigapi_metadata.stores.redis.scripts import Command, Request
 from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S
 from gigapi_metadata.stores.redis.wire import How, aexchange, exchange
@@ -95,14 +95,17 @@ class RedisConnection(Common):
                 pause = attempts.failed(error)
             time.sleep(pause)
         self._answered(attempts)
-        if request.writes and self._watch.due:
-            self._watch.begin()
-            with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(self._exchange(INFO, self._attempts(INFO)))
+        if request.writes and (server := self._unwatched(request)) is not None:
+            self._watch.say(run(health.look(), partial(self._ask, server)), server.name)
         elif self._is_hollow(request, answer):
             with suppress(*FAILURES):
                 self._check_alone(self._exchange(INFO, self._attempts(INFO)))
         return answer
+
+    def _ask(self, server: Asked, command: Command) -> Any:
+        with suppress(*FAILURES):  # may be forbidden
+            client: Any = self.client if server.node is None else self._node(server.node)
+            return client.execute_command(*command.args)
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
@@ -226,14 +229,17 @@ class AsyncRedisConnection(Common):
                 pause = attempts.failed(error)
             await asyncio.sleep(pause)
         self._answered(attempts)
-        if request.writes and self._watch.due:
-            self._watch.begin()
-            with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(await self._exchange(INFO, self._attempts(INFO)))
+        if request.writes and (server := self._unwatched(request)) is not None:
+            self._watch.say(await arun(health.look(), partial(self._ask, server)), server.name)
         elif self._is_hollow(request, answer):
             with suppress(*FAILURES):
                 self._check_alone(await self._exchange(INFO, self._attempts(INFO)))
         return answer
+
+    async def _ask(self, server: Asked, command: Command) -> Any:
+        with suppress(*FAILURES):  # may be forbidden
+            client: Any = self.client if server.node is None else self._node(server.node)
+            return await client.execute_command(*command.args)
 
     async def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:

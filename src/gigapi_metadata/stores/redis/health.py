@@ -1,59 +1,63 @@
-"""What a server says of itself that certainly harms a catalog in it. Pure, and little: it is looked
-at once, beside a process's first write. All else is the command `doctor`'s.
+"""What a server says of itself that certainly harms a catalog in it: it is looked at once, beside a
+process's first write. All else is the command `doctor`'s.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
+from gigapi_metadata.stores.base import Steps
 from gigapi_metadata.stores.redis.scripts import Command
+from gigapi_metadata.stores.redis.slots import Address
 
-log = logging.getLogger("gigapi_metadata.redis")
+FULL = 0.9
+"""Of maxmemory: soon writes are refused."""
+
 
 INFO = Command(("INFO",))
-"""What to ask."""
-
-_HINT = "; `gigapi-metadata doctor` says more"
 
 
-def harms(info: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong, by INFO as redis-py has parsed it; fields that are missing are right."""
+class Asked(NamedTuple):
+    """A server to ask: of a cluster its name and the node, else the only one."""
+
+    name: str = ""
+    node: Address | None = None
+
+
+def look() -> Steps[list[str]]:
+    """Asks what there is to ask, by requests whose answer is None when it is refused. One for most
+    servers; two for those without an AOF."""
+    info = yield INFO
+    if not info:
+        return []
+    points = None
+    if not info.get("aof_enabled", 1) and not info.get("connected_slaves"):
+        answer = yield Command(("CONFIG GET", "save"))
+        points = next(iter((answer or {}).values()), None)
+    return [*harms(info, points)]
+
+
+def harms(info: Mapping[str, Any], save_points: str | bytes | None = None) -> Iterator[str]:
+    """What is wrong, by INFO as redis-py has parsed it; fields that are missing are right.
+    `save_points`: "" if there are none, None if that is not known."""
     policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction" and info.get("maxmemory", 0):
+    limit = info.get("maxmemory", 0)
+    if policy != "noeviction":
+        when = "when its memory is full" if limit else "as soon as it is given a maxmemory"
         yield (
-            f"deletes keys of the catalog when its memory is full (maxmemory-policy {policy}): set "
-            "it to noeviction"
+            f"deletes keys of the catalog {when} (maxmemory-policy {policy}): set it to noeviction"
         )
+    elif limit and info.get("used_memory", 0) > limit * FULL:
+        yield "is nearly full: soon it refuses writes (maxmemory)"
+    if evicted := info.get("evicted_keys", 0):
+        yield (
+            f"has deleted {evicted} keys for want of memory since it started; some may have been "
+            "the catalog's"
+        )
+    if save_points is not None and not save_points:
+        yield "has neither AOF nor save points: a restart loses the whole catalog"
     if info.get("aof_last_write_status", "ok") != "ok":
         yield "could not write its AOF the last time: what it acknowledges is not on its disk"
     if info.get("rdb_last_bgsave_status", "ok") != "ok":
         yield "could not save its data the last time: what it acknowledges is not on its disk"
-
-
-class Watch:
-    """Says once in a process what harms the catalog on a server. Never raises, never repeats.
-
-    Logging and not `warnings`: it is the operator who can mend it, not the code that calls us, and
-    a write must not fail where warnings are made errors.
-    """
-
-    _looked_at: ClassVar[set[str]] = set()
-
-    def __init__(self, shown_url: str) -> None:
-        self._url = shown_url
-
-    @property
-    def due(self) -> bool:
-        """Whether nobody in this process has looked yet."""
-        return self._url not in self._looked_at
-
-    def begin(self) -> None:
-        """It is being looked at: nobody else needs to."""
-        self._looked_at.add(self._url)
-
-    def say(self, info: Mapping[str, Any]) -> None:
-        """Log what is wrong."""
-        for text in harms(info):
-            log.warning("%s %s%s", self._url, text, _HINT)

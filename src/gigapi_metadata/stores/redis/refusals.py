@@ -16,6 +16,7 @@ _NO_RIGHT = re.compile("(?i)no permissions to run the '([^']+)' command|can't ru
 """What a server says, and Redis 6.2 of a command in a script. The command is named in small."""
 
 _NO_SENTINEL = re.compile("(?i)unknown command .sentinel")
+_UNKNOWN_COMMAND = re.compile("unknown command ['`]([^'`]*)['`]")
 _NO_KEYS = re.compile("(?i)no permissions to access|can't access")
 
 
@@ -45,15 +46,23 @@ def meaning_of(error: ResponseError, url: str, request: Request) -> MetadataErro
         return CorruptState(found + (_remedy([key]) if wrong_type else ""))
     if "WRONGTYPE" in text:
         return CorruptState(_of_another_type(_keys_read(request), url, text))
+    return StoreError(f"{url}{_refusal(text)}")
+
+
+def _refusal(text: str) -> str:
     if NO_CLUSTER in text:
-        return StoreError(
-            f"{url}: this is no cluster ({text}): write redis:// for redis+cluster://"
-        )
+        return f": this is no cluster ({text}): write redis:// for redis+cluster://"
     if _NO_SENTINEL.search(text):
-        return StoreError(f"{url}: this is no sentinel: write redis:// for redis+sentinel://")
+        return ": this is no sentinel: write redis:// for redis+sentinel://"
+    if match := _UNKNOWN_COMMAND.match(text):
+        # What follows there are the arguments, which may be binary and long.
+        return (
+            f" knows no command {match[1]}: it is a Sentinel (write redis+sentinel:// and the "
+            "service), another kind of server, or one whose provider has turned it off"
+        )
     if remedy := _lacks(text):
-        return StoreError(f"{url}: the user lacks a right: {text.strip()}: {remedy}")
-    return StoreError(f"{url} refused a request: {text}")
+        return f": the user lacks a right: {text.strip()}: {remedy}"
+    return f" refused a request: {text}"
 
 
 def _of_another_type(names: list[str], url: str, text: str) -> str:

@@ -28,6 +28,7 @@ from gigapi_metadata.stores.base import Steps
 from gigapi_metadata.stores.redis.scripts import (
     SCAN_COUNT,
     Call,
+    Command,
     Pipeline,
     Plain,
     Request,
@@ -99,7 +100,7 @@ class Router:
         if isinstance(request, Pipeline):
             return (yield from self._pipeline(request))
         if isinstance(request, Call):
-            return (yield from self._routed(request, request.keys[0]))
+            return (yield from self._routed(request, _key_of(request)))
         name = request.args[0]
         if name in _EVERYWHERE or name in _KEYLESS:
             masters = yield from self._masters()
@@ -107,7 +108,13 @@ class Router:
             for node in masters if name in _EVERYWHERE else [random.choice(masters)]:
                 answer = yield from self._sent(To(node, request))
             return answer
-        return (yield from self._routed(request, str(request.args[1])))
+        return (yield from self._routed(request, _key_of(request)))
+
+    def node_of(self, request: Request) -> Address | None:
+        """The node that a request of one key goes to, as far as is known."""
+        if self._map is None or isinstance(request, (Pipeline, Scan)):
+            return None
+        return self._map.owner(slot_of(_key_of(request)))
 
     def look(self) -> Steps[None]:
         """Ask for the slots: the nodes that are known and those of the URL, in any order, but last
@@ -260,6 +267,10 @@ class Router:
                 return None
             said.append((node, own))
         return sorted(said)
+
+
+def _key_of(request: Call | Command | Plain) -> str:
+    return request.keys[0] if isinstance(request, Call) else str(request.args[1])
 
 
 def _named(error: AskError, asked: Address) -> Address:

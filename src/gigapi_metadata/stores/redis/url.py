@@ -77,6 +77,14 @@ class Target(NamedTuple):
         parts = urlsplit(self.url)
         return ((unquote(parts.hostname or "localhost"), parts.port or 6379),)
 
+    @property
+    def place(self) -> str:
+        """The first host as `host:port`, or the path of the socket."""
+        if not self.hosts:
+            return unquote(urlsplit(self.url).path)
+        host, port = self.hosts[0]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def node_url(self, host: str, port: int, **options: object) -> str:
         """The URL of one server of a group, with the login, the database and the options of this
         one, and further `options`. It holds the password."""

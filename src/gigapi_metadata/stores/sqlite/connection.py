@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from gigapi_metadata.errors import (
     StoreError,
     Unavailable,
 )
+from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
+from gigapi_metadata.stores.watch import Watch
 
 APPLICATION_ID = 0x67696761  # "giga", in the file's header
 SCHEMA_VERSION = 2
@@ -116,6 +118,7 @@ class SQLiteConnection:
         self._pid = os.getpid()
         self._idle: deque[Database] = deque()
         self._closed = False
+        self._watch = Watch("sqlite", str(self.path))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -124,12 +127,20 @@ class SQLiteConnection:
         """Run `request`; all of its writes happen, or, with an exception, none."""
         try:
             if isinstance(request, Transaction):
-                return self._transact(request)
+                result = self._transact(request)
+                if request.writes and self._watch.due():
+                    self._watch.say(self._harms())
+                return result
             if isinstance(request, Begin):
                 return self._begin(request)
             return request.reading.fetch(request.size)
         except (sqlite3.Error, OSError) as error:
             raise self._mapped(error) from error
+
+    def _harms(self) -> Iterator[str]:
+        files = [f"{self.path}{ending}" for ending in ("", "-wal", "-shm")]
+        folder = str(self.path.parent)
+        return surroundings.harms(folder, [folder, *files], surroundings.SQLITE_FAR_AWAY)
 
     def _transact(self, request: Transaction) -> Any:
         connection = self._borrow(request.writes and request.creates)
