@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from redis.exceptions import ReadOnlyError, ResponseError
@@ -57,7 +57,8 @@ class Common:
         self._watch = Watch("redis", self.shown_url)
         self._tried: set[Tried] = set()
         self._understood = False  # no server has answered yet, nor been asked why
-        self._placed = self._failover  # it is known whether the server is a node of a cluster
+        self.placed = self._failover
+        """Whether the server is known to be no node of a cluster, or rightly taken for one."""
         self._call_s = call_s
         asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
@@ -125,11 +126,11 @@ class Common:
 
     def _is_hollow(self, request: Request, answer: Any) -> bool:
         """Whether nothing was found, and it may be for want of a cluster's URL: once."""
-        if self._placed or request.writes:
+        if self.placed or request.writes:
             return False
         if answer and (not isinstance(answer, list) or any(answer)):
             return False
-        self._placed = True
+        self.placed = True
         return True
 
     def _check_alone(self, info: Any) -> None:
@@ -137,13 +138,8 @@ class Common:
         StoreError: the server is a node of a cluster.
         """
         if isinstance(info, dict) and info.get("cluster_enabled"):
-            self._placed = False
+            self.placed = False
             raise node_of_cluster(self.shown_url)
-
-    def is_node(self) -> Self:
-        """That the server is a node of a cluster is no mistake: it is asked about itself."""
-        self._placed = True
-        return self
 
     def _answered(self, attempts: Attempts) -> None:
         self._understood = True
