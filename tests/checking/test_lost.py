@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 from check_lab import DAY, Lake
 
 from gigapi_metadata.cli import main
+from gigapi_metadata.lineage import KEY, note
 from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.stores.repairing import PlanRepair
 
@@ -142,6 +144,21 @@ def test_a_stray_document_of_a_merged_file_stays_out(lake: Lake, told_by: str) -
     lake.repair(min_age_s=10**6)
     assert paths(lake) == merged
     assert len(lake.raw.set_aside()) == 1
+
+
+def test_what_a_note_leaves_open_is_left(lake: Lake) -> None:
+    """Somebody's note names more rows than its file has."""
+    named = [lake.write(f"n{number}.1") for number in range(3)]
+    evil = lake.file(lake.write("evil.2", rows=1))
+    lake.index.batch([lake.entry(lake.write("good.1"))])
+    table = pq.read_table(evil).replace_schema_metadata({KEY: note(named)})
+    pq.write_table(table, evil)
+    lake.age(evil)
+    errors = lake.repair(adopt=True).errors
+    assert len(errors) == 4
+    assert all("that can't be told" in error for error in errors)
+    assert len(paths(lake)) == 1
+    assert quarantined(lake) == 0
 
 
 def test_a_file_whose_copy_is_registered_is_not_adopted(lake: Lake) -> None:

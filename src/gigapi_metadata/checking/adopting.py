@@ -24,14 +24,14 @@ from gigapi_metadata.storage import FileInfo, Storages
 
 
 class Adoption:
-    """`writers`: whose file each is, as far as plans say."""
+    """`writers`: (layer, path) -> whose file it is, as far as plans say."""
 
     def __init__(
         self,
         index: Index[Any],
         storages: Storages,
         footers: Footers,
-        writers: Mapping[Key, str],
+        writers: Mapping[tuple[str, str], str],
     ) -> None:
         self._index = index
         self._ref = (index.database, index.table)
@@ -80,7 +80,7 @@ class Adoption:
             if key in decision.left_out:
                 reasons[key] = f"{decision.left_out[key].why}, its rows would count twice"
             elif key in decision.unclear:
-                reasons[key] = next(text for text in decision.doubtful if key[0] in text)
+                reasons[key] = decision.unclear[key].replace("All count", "None is registered")
         taken: dict[str, IndexEntry] = {}
         for entry in decision.taken:
             if (entry.path, entry.layer) in new - set(reasons):

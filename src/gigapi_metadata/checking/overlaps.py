@@ -60,12 +60,13 @@ class Left(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """`doubtful`: sentences about what can't be told. `unclear`: which files a note leaves open."""
+    """`doubtful`: sentences about what can't be told. `unclear`: that of each file that a note
+    leaves open."""
 
     taken: list[IndexEntry]
     left_out: dict[Key, Left]
     doubtful: list[str]
-    unclear: set[Key]
+    unclear: dict[Key, str]
 
 
 def candidate(entry: IndexEntry, rank: int, footer: bytes) -> Candidate:
@@ -101,7 +102,7 @@ def decide(candidates: Sequence[Candidate]) -> Decision:
     for each in candidates:
         by_dir.setdefault(dir_of(each.entry.path), []).append(each)
     doubtful: list[str] = []
-    unclear: set[Key] = set()
+    unclear: dict[Key, str] = {}
     for group in by_dir.values():
         twins = _twins(group)
         for key, best in twins.items():
@@ -159,7 +160,7 @@ class _Notes:
     def __init__(self, group: Sequence[Candidate], twins: dict[Key, Candidate]) -> None:
         self.left: dict[Key, Left] = {}
         self.doubtful: list[str] = []
-        self.unclear: set[Key] = set()
+        self.unclear: dict[Key, str] = {}
         self._twins = twins
         self._held: dict[Key, set[Key]] = {}
         self._marked: dict[str, list[Candidate]] = {}
@@ -215,13 +216,14 @@ class _Notes:
         return self._twins.get(each.key, each)
 
     def _doubt(self, merged: Candidate, named: Sequence[Candidate], why: str) -> None:
-        self.unclear |= {merged.key, *(each.key for each in named)}
         first = named[0].entry.path
         which = first if len(named) == 1 else f"{first} and {len(named) - 1} more"
-        self.doubtful.append(
+        text = (
             f"{merged.entry.path} says that it was merged from {which}, but that can't be told: "
             f"{why}. All count; should it be so, their rows count twice now"
         )
+        self.doubtful.append(text)
+        self.unclear |= dict.fromkeys((merged.key, *(each.key for each in named)), text)
 
 
 def _is_younger(each: Candidate, merged: Candidate) -> bool:
