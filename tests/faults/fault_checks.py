@@ -14,13 +14,16 @@ USUAL = ("held", "dead-plan", "dead-file-in-plan")
 """No fault of anybody's: somebody died with a plan; a file was removed that waits in one."""
 
 
-def check_invariants(index: Any, note: str = "") -> list[IndexEntry]:
+def check_invariants(
+    index: Any, note: str = "", *, storages: Storages | None = None
+) -> list[IndexEntry]:
     """`gigapi-metadata check` finds nothing, and no file is doubled, left out of its plan, or to be
-    dropped twice. `index` is a blocking one, which nobody else writes to. The entries."""
-    options = CheckOptions(storage=False)
+    dropped twice. With `storages` their files are looked at, however young. `index` is a blocking
+    one, which nobody else writes to. The entries."""
+    options = CheckOptions(storage=storages is not None, deep=True, min_age_s=0)
     footers = Footers(1)
     try:
-        found = check_table(index, Storages((), None), footers, options).findings
+        found = check_table(index, storages or Storages((), None), footers, options).findings
     finally:
         footers.close()
     wrong = [each for each in found if each.kind not in USUAL]
