@@ -8,6 +8,7 @@ from typing import Any
 
 from gigapi_metadata import IndexEntry
 from gigapi_metadata.checking import CheckOptions, Footers, check_table
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.storage import Storages
 
 USUAL = ("held", "dead-plan", "dead-file-in-plan")
@@ -38,7 +39,12 @@ def check_invariants(
     work = [plan for plan in plans if plan.kind != "drop"]
     planned = Counter(path for plan in work for path in plan.paths if path in living)
     assert not [path for path, times in planned.items() if times > 1], f"{note}: planned twice"
-    drops = Counter(path for plan in plans if plan.kind == "drop" for path in plan.paths)
+    drops = Counter(
+        path
+        for plan in plans
+        if plan.kind == "drop" and plan.writer_id != UNFINISHED
+        for path in plan.paths
+    )
     assert not [path for path, times in drops.items() if times > 1], f"{note}: dropped twice"
     assert not set(drops) & living, f"{note}: a living file is to be dropped"
     return entries

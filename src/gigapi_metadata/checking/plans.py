@@ -13,7 +13,7 @@ import msgspec
 from gigapi_metadata.checking.findings import Finding
 from gigapi_metadata.model import QueuedPlan
 from gigapi_metadata.names import new_id
-from gigapi_metadata.planning import MAX_TIME_S, Rules, move_target
+from gigapi_metadata.planning import MAX_TIME_S, UNFINISHED, Rules, move_target
 from gigapi_metadata.stores.repairing import PlanRepair, StoredPlan
 
 DEFAULT_MAX_LEASE_S = 86_400
@@ -101,7 +101,8 @@ class _Look:
         """(kind, detail) of each fault, the plan without them, and what must hold for that."""
         if plan.kind == "drop":
             path = plan.paths[0]
-            if self._layer_of.get(path) == plan.layer:
+            # What a worker notes of a result is void once that is registered, and goes in time.
+            if self._layer_of.get(path) == plan.layer and plan.writer_id != UNFINISHED:
                 fault = ("drop-of-living-file", f"{path!r} is a living entry")
                 return [fault], None, [path], []
             return *self._times_and_ids(stored, plan), [], []
