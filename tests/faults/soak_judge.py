@@ -79,7 +79,8 @@ class History:
 
 def _kind(message: str) -> str:
     """Messages that differ in numbers and names only are one kind."""
-    return " ".join(word for word in message.split()[:14] if word.isalpha())
+    words = (word.strip(".,:;()'") for word in message.split()[:14])
+    return " ".join(word for word in words if word.isalpha())
 
 
 def judge(history: History, entries: Iterable[IndexEntry], origins: Counter[str]) -> list[str]:

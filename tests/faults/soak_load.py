@@ -1,4 +1,4 @@
-"""The processes of the soak: writers that query as well, holders of plans, workers, a foreign writer.
+"""The processes of the soak: writers that query, holders of plans, workers, a foreign writer.
 
 Each writes down what it is about to do and what it was told, so that the judge (soak_judge.py)
 knows also of those that are killed. Every file is of one origin, a text that no other has; rows of
@@ -331,7 +331,8 @@ class Writer:
         ]
         back = sorted(self._refused & set(found))
         self._journal.note("looked", what, len(found))
-        assert not (lost or odd or back), f"{what}: {lost=}, {odd=}, refused and there={back}"
+        wrong = {"lost": lost, "odd": odd, "refused and there": back}
+        assert not any(wrong.values()), f"{what}: {wrong}"
 
 
 class Holder:

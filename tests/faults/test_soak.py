@@ -212,7 +212,7 @@ def origins_in(lab: SoakLab, entries: list[IndexEntry]) -> Counter[str]:
     if not names:
         return Counter()
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-        sql = "SELECT \"of\", n FROM read_parquet($1, hive_partitioning = false)"
+        sql = 'SELECT "of", n FROM read_parquet($1, hive_partitioning = false)'
         return origins_of_rows(connection.execute(sql, [names]).fetchall())
 
 
