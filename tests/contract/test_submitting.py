@@ -18,6 +18,7 @@ from fix_stores import Backend, OpenIndex, entry, path_of
 from gigapi_metadata import (
     AsyncSQLiteIndex,
     InvalidEntry,
+    OutcomeUnknown,
     SQLiteIndex,
     StoreError,
     UnknownLayer,
@@ -251,3 +252,21 @@ def test_closing_needs_no_server_when_nothing_waits() -> None:
     verbs.store = store
     assert run(commit(verbs, [Change()]), lambda request: None) == [None]
     assert store.made == []
+
+
+def test_a_change_that_may_have_been_made_is_not_made_with_others() -> None:
+    """Those beside it have not been made."""
+    waiting: Waiting[Future[int]] = Waiting()
+    first, *others = (Change([entry(number)]) for number in range(4))
+
+    def taken() -> list[Change]:
+        return waiting.take()[0]
+
+    waiting.told([first], [OutcomeUnknown("who knows")])
+    for change in (others[0], first, *others[1:]):
+        waiting.put(change, Future())
+    assert [taken(), taken(), taken()] == [[others[0]], [first], others[1:]]
+    waiting.told([first], [None])
+    for change in (first, *others):
+        waiting.put(change, Future())
+    assert taken() == [first, *others]

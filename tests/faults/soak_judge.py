@@ -45,7 +45,7 @@ class History:
     def read(self, folder: Path, table: str) -> None:
         for journal in sorted(folder.glob("*.journal")):
             lines = iter(journal.read_bytes().splitlines())
-            _, role, about = json.loads(next(lines))
+            _, role, about = json.loads(next(lines, '["", "", ""]'))  # killed at once
             if about == table:
                 self.counts[role] += 1
                 self._read(json.loads(line) for line in lines)

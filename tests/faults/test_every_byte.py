@@ -25,6 +25,7 @@ from gigapi_metadata import (
     RedisIndex,
     Unavailable,
 )
+from gigapi_metadata.stores.base import Change, TableRef
 from gigapi_metadata.stores.redis import attempts
 from gigapi_metadata.stores.redis.session import RECEIPT_S
 
@@ -249,6 +250,34 @@ def test_repeating_brings_no_merged_file_back(trial: Trial) -> None:
     # A further call is a write of its own.
     trial.again(lambda: trial.index.batch([entry(1), entry(2)]))
     assert paths_of(trial.look.get_all()) == sorted([path_of(1), *expected])
+
+
+def test_repeating_what_was_submitted_together_brings_no_merged_file_back(trial: Trial) -> None:
+    """Changes that were made in one commit, of which nobody knows, are repeated one by one."""
+    trial.prepare()
+    trial.line.mute = True
+    futures = [trial.index.submit([entry(number)]) for number in (1, 2, 3)]
+    for future in futures:  # the last two were made together: they waited for the first
+        assert isinstance(future.exception(60), OutcomeUnknown)
+    trial.line.mute = False
+    result = merged(trial, 2)
+    expected = sorted([result, *(path_of(n) for n in (1, 3, 8, 9))])
+    for number in (3, 2, 1):
+        trial.again(lambda number=number: trial.index.submit([entry(number)]).result(60))  # type: ignore[misc]
+        assert paths_of(check_invariants(trial.look)) == expected
+
+
+def test_what_is_repeated_in_part_does_not_arrive_late_as_a_whole(trial: Trial) -> None:
+    """The first write was never carried out, and arrives after its part was made by itself."""
+    trial.prepare()
+    whole = Change([entry(1), entry(2)], [])
+    ticket = trial.look.connection.session.receipts.take()
+    trial.index.connection.session.unsettled.add(TableRef("db", "t"), whole, ticket)
+    trial.again(lambda: trial.index.batch([entry(1)]))
+    result = merged(trial, 1)
+    trial.look.connection.session.unsettled.add(TableRef("db", "t"), whole, ticket)
+    trial.look.batch(whole.add)  # sent again by somebody under the same ticket
+    assert paths_of(check_invariants(trial.look)) == sorted([result, path_of(8), path_of(9)])
 
 
 def test_who_goes_on_after_an_unknown_outcome_repeats_nothing(trial: Trial) -> None:

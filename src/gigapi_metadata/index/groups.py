@@ -35,11 +35,16 @@ IDLE_S = 1.0
 FutureT = TypeVar("FutureT", "Future[int]", "asyncio.Future[int]")
 
 
+MOST_DOUBTED = 100_000
+"""Of how many files is remembered that the outcome of their change is unknown."""
+
+
 class Waiting(Generic[FutureT]):
     """Changes that wait for their commit, in the order in which they came."""
 
     def __init__(self) -> None:
         self._changes: deque[tuple[Change, FutureT]] = deque()
+        self._doubted: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -52,7 +57,8 @@ class Waiting(Generic[FutureT]):
         """The next changes that can be made in one commit: none names a path that another has.
 
         One after the other they could do something else: a file that is added and then removed is
-        to be dropped, one that never was there is not.
+        to be dropped, one that never was there is not. And a change whose outcome was unknown may
+        have been made already, those beside it not: it goes alone.
         """
         changes: list[Change] = []
         futures: list[FutureT] = []
@@ -64,13 +70,30 @@ class Waiting(Generic[FutureT]):
                 break
             paths = [entry.path for entry in change.add]
             paths += change.remove
-            if changes and not named.isdisjoint(paths):
+            doubted = not self._doubted.keys().isdisjoint(paths)
+            if changes and (doubted or not named.isdisjoint(paths)):
                 break
             named.update(paths)
             waiting.popleft()
             changes.append(change)
             futures.append(future)
+            if doubted:
+                break
         return changes, futures
+
+    def told(self, changes: Sequence[Change], outcomes: Sequence[BaseException | None]) -> None:
+        """What became of changes that were taken."""
+        for change, outcome in zip(changes, outcomes, strict=True):
+            unknown = isinstance(outcome, OutcomeUnknown)
+            if not unknown and not self._doubted:
+                continue
+            for path in (*(entry.path for entry in change.add), *change.remove):
+                if unknown:
+                    self._doubted[path] = None
+                elif outcome is None:
+                    self._doubted.pop(path, None)
+        while len(self._doubted) > MOST_DOUBTED:
+            del self._doubted[next(iter(self._doubted))]
 
 
 def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataError | None]]:
@@ -170,6 +193,8 @@ class ThreadCommitter:
                 outcomes = self._run(commit(self._verbs, changes))
             except BaseException as fault:
                 outcomes = [fault] * len(futures)
+            with self._changed:
+                self._waiting.told(changes, outcomes)
             settle(futures, outcomes)
 
     def _let_others_join(self) -> None:

@@ -56,6 +56,7 @@ class TaskCommitter:
             except BaseException as fault:
                 _settle(futures, [fault] * len(futures))
                 raise
+            self._waiting.told(changes, outcomes)
             _settle(futures, outcomes)
         self._task = None
 

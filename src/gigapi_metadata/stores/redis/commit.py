@@ -22,6 +22,7 @@ from gigapi_metadata.planning import (
 from gigapi_metadata.stores.base import Change, TableRef
 from gigapi_metadata.stores.redis import cells, documents, keys
 from gigapi_metadata.stores.redis.queues import queue_of
+from gigapi_metadata.stores.redis.unsettled import Ticket
 
 Job = dict[str, Any]
 
@@ -41,8 +42,10 @@ class CommitCall(NamedTuple):
     arguments: Collection[bytes]
 
 
-def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
-    """The call that makes `change`."""
+def commit_call(
+    table: TableRef, change: Change, rules: Rules, parts_of: Sequence[Ticket] = ()
+) -> CommitCall:
+    """The call that makes `change`, unless one of the writes that it was a part of was made."""
     declared = _Keys(_always(table))
     if change.remove or change.ends is not None:
         for key in (keys.ended, keys.attempts, keys.targets, keys.dropping):
@@ -65,6 +68,11 @@ def commit_call(table: TableRef, change: Change, rules: Rules) -> CommitCall:
     }
     if change.ends is not None:
         job["ends"] = _ends(declared, table, change.ends, change.completes)
+    if parts_of:
+        job["parts_of"] = [
+            [declared.index(keys.receipt(table, write.client, write.slot)), write.token]
+            for write in parts_of
+        ]
     return CommitCall(declared.names, job, _Arguments(b"".join(records), groups.values()))
 
 

@@ -102,18 +102,19 @@ class RedisStore(RedisRepairs):
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`. One script call, whatever the size. After OutcomeUnknown, the same
-        change goes under the same receipt."""
-        call = commit_call(table, change, rules)
+        change goes under the same receipt; a part of it looks at that one."""
         unsettled = self._session.unsettled
         earlier = unsettled.take(table, change)
-        ticket = earlier or self._session.receipts.take()
+        call = commit_call(table, change, rules, earlier.parts_of)
+        ticket = earlier.ticket or self._session.receipts.take()
+        reusable = earlier.ticket is None
         try:
             outcome, *missing = yield from self._write(
-                COMMIT, table, *call, durable=True, ticket=ticket, reusable=earlier is None
+                COMMIT, table, *call, durable=True, ticket=ticket, reusable=reusable
             )
         except StoreError as fault:
             if earlier or isinstance(fault, OutcomeUnknown):
-                unsettled.add(table, change, ticket)
+                unsettled.add(table, change, ticket, earlier.parts_of)
             raise
         if outcome == b"LOST":
             raise lease_lost(change.ends)

@@ -13,6 +13,8 @@
 --   ends?                   {list, id, lease_s, layer, mark, done, path_to, dropped, memory_s}: the plan held in
 --                           processing list KEYS[list], about files of `layer`; `mark` is left in `ended`, any of
 --                           `done` there means that it was done before; `dropped` is a member of KEYS[11] or ''
+--   parts_of?               [[receipt, token], ...]: writes that did this with more, if they were carried out;
+--                           receipt: index in KEYS. What was not is made void, for it may be on its way
 --   cell_prefix             of the keys of the time index's cells (index.lua)
 --   groups                  [{files, dir, place, parts, queue?, ...}], all entries of a group being of one
 --                           dir and queue: files, queue: indices in KEYS; place: `layer:writer`;
@@ -34,6 +36,14 @@ local job = cmsgpack.unpack(ARGV[1])
 local answer = receipt_read(KEYS[1], job.token)
 if answer then
   return { answer }
+end
+local VOID = 'VOID'
+for _, write in ipairs(job.parts_of or {}) do
+  answer = receipt_read(KEYS[write[1]], write[2])
+  if answer and answer ~= VOID then
+    receipt_write(KEYS[1], job.token, answer, job.receipt_s) -- to be confirmed like a change
+    return { answer }
+  end
 end
 local now = server_time()
 local drawn = 0
@@ -365,6 +375,9 @@ if ends then
   redis.call('HDEL', KEYS[9], ends.id)
   redis.call('HDEL', KEYS[10], ends.path_to)
   redis.call('ZREM', KEYS[11], ends.dropped)
+end
+for _, write in ipairs(job.parts_of or {}) do
+  receipt_write(KEYS[write[1]], write[2], VOID, job.receipt_s)
 end
 receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)
 return { 'OK' }
