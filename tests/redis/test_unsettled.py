@@ -29,6 +29,9 @@ NONE = Earlier()
 def test_the_same_change_of_the_same_table_is_known_once() -> None:
     memory = Unsettled(10, clock=lambda: 5)
     memory.add(TABLE, adding(1, 2), ticket(7))
+    assert memory.knows(TABLE, adding(2, 3))
+    assert not memory.knows(OTHER, adding(2, 3))
+    assert not memory.knows(TABLE, adding(3))
     assert memory.take(OTHER, adding(1, 2)) == NONE
     assert memory.take(TABLE, adding(3)) == NONE
     assert memory.take(TABLE, adding(1, 2)) == same(7)

@@ -35,16 +35,15 @@ IDLE_S = 1.0
 FutureT = TypeVar("FutureT", "Future[int]", "asyncio.Future[int]")
 
 
-MOST_DOUBTED = 100_000
-"""Of how many files is remembered that the outcome of their change is unknown."""
-
-
 class Waiting(Generic[FutureT]):
-    """Changes that wait for their commit, in the order in which they came."""
+    """Changes that wait for their commit, in the order in which they came.
 
-    def __init__(self) -> None:
+    in_doubt: whether a change may have been made before.
+    """
+
+    def __init__(self, in_doubt: Callable[[Change], bool]) -> None:
+        self._in_doubt = in_doubt
         self._changes: deque[tuple[Change, FutureT]] = deque()
-        self._doubted: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -57,8 +56,8 @@ class Waiting(Generic[FutureT]):
         """The next changes that can be made in one commit: none names a path that another has.
 
         One after the other they could do something else: a file that is added and then removed is
-        to be dropped, one that never was there is not. And a change whose outcome was unknown may
-        have been made already, those beside it not: it goes alone.
+        to be dropped, one that never was there is not. And a change that may have been made
+        already goes alone, for those beside it have not.
         """
         changes: list[Change] = []
         futures: list[FutureT] = []
@@ -70,30 +69,16 @@ class Waiting(Generic[FutureT]):
                 break
             paths = [entry.path for entry in change.add]
             paths += change.remove
-            doubted = not self._doubted.keys().isdisjoint(paths)
-            if changes and (doubted or not named.isdisjoint(paths)):
+            alone = self._in_doubt(change)
+            if changes and (alone or not named.isdisjoint(paths)):
                 break
             named.update(paths)
             waiting.popleft()
             changes.append(change)
             futures.append(future)
-            if doubted:
+            if alone:
                 break
         return changes, futures
-
-    def told(self, changes: Sequence[Change], outcomes: Sequence[BaseException | None]) -> None:
-        """What became of changes that were taken."""
-        for change, outcome in zip(changes, outcomes, strict=True):
-            unknown = isinstance(outcome, OutcomeUnknown)
-            if not unknown and not self._doubted:
-                continue
-            for path in (*(entry.path for entry in change.add), *change.remove):
-                if unknown:
-                    self._doubted[path] = None
-                elif outcome is None:
-                    self._doubted.pop(path, None)
-        while len(self._doubted) > MOST_DOUBTED:
-            del self._doubted[next(iter(self._doubted))]
 
 
 def commit(verbs: TableVerbs, changes: Sequence[Change]) -> Steps[list[MetadataError | None]]:
@@ -144,7 +129,7 @@ class ThreadCommitter:
         self._pid = os.getpid()
         self._changed = threading.Condition(threading.Lock())
         self._idle = False
-        self._waiting: Waiting[Future[int]] = Waiting()
+        self._waiting: Waiting[Future[int]] = Waiting(self._verbs.in_doubt)
         self._thread: threading.Thread | None = None
 
     def submit(
@@ -193,8 +178,6 @@ class ThreadCommitter:
                 outcomes = self._run(commit(self._verbs, changes))
             except BaseException as fault:
                 outcomes = [fault] * len(futures)
-            with self._changed:
-                self._waiting.told(changes, outcomes)
             settle(futures, outcomes)
 
     def _let_others_join(self) -> None:

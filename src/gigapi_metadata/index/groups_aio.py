@@ -22,7 +22,7 @@ class TaskCommitter:
     def __init__(self, verbs: TableVerbs, run: Callable[[Steps[Any]], Any]) -> None:
         self._verbs = verbs
         self._run = run
-        self._waiting: Waiting[asyncio.Future[int]] = Waiting()
+        self._waiting: Waiting[asyncio.Future[int]] = Waiting(verbs.in_doubt)
         self._task: asyncio.Task[None] | None = None
 
     def submit(
@@ -56,7 +56,6 @@ class TaskCommitter:
             except BaseException as fault:
                 _settle(futures, [fault] * len(futures))
                 raise
-            self._waiting.told(changes, outcomes)
             _settle(futures, outcomes)
         self._task = None
 

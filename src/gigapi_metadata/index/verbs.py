@@ -80,6 +80,10 @@ class TableVerbs:
             add.pop(path, None)
         return Change(list(add.values()), remove)
 
+    def in_doubt(self, change: Change) -> bool:
+        """See `Store.in_doubt`."""
+        return self.store.in_doubt(self.ref, change)
+
     def get(self, path: str, layer: str | None) -> Steps[IndexEntry | None]:
         """See `Index.get`."""
         entry = yield from self.store.get(self.ref, check_path(path))

@@ -249,6 +249,10 @@ class Store(Protocol):
         """
         ...
 
+    def in_doubt(self, table: TableRef, change: Change) -> bool:
+        """Whether this client has asked for it before, and does not know what became of that."""
+        ...
+
     def get(self, table: TableRef, path: str) -> Steps[IndexEntry | None]:
         """The entry of `path`. Read-only."""
         ...

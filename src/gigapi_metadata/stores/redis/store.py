@@ -125,6 +125,10 @@ class RedisStore(RedisRepairs):
                 "changed"
             )
 
+    def in_doubt(self, table: TableRef, change: Change) -> bool:
+        """See `Store.in_doubt`."""
+        return self._session.unsettled.knows(table, change)
+
     def renew(self, table: TableRef, plan: Plan, lease_s: int) -> Steps[Plan]:
         """See `Store.renew`."""
         job = {"id": plan.id, "lease_s": plan.lease_s, "seconds": lease_s}

@@ -88,6 +88,16 @@ class Unsettled:
             ):
                 files -= len(self._writes.pop(0).paths)
 
+    def knows(self, table: TableRef, change: Change) -> bool:
+        """Whether a write that is remembered names one of its files."""
+        if not self._writes:
+            return False
+        paths = _paths(change)
+        with self._lock:
+            return any(
+                write.table == table and not paths.isdisjoint(write.paths) for write in self._writes
+            )
+
     def take(self, table: TableRef, change: Change) -> Earlier:
         """What `change` was sent under before. A change of the same files that is another one shows
         that the caller has gone on: what it would undo is forgotten."""
