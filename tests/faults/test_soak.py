@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,18 @@ class Soak:
         if self._clock is not None:
             kinds.append(self._clock)
         with faults(f"{self._seed}/{self._number}", *kinds) as counts:
-            until = time.monotonic() + s
-            while time.monotonic() < until and not list(self._journals.glob("*.error")):
-                time.sleep(0.05)
+            self._wait(s, lambda: False)
+            (self._journals / "stop").touch()
+            self._wait(s, lambda: not any(each.is_alive() for each in self._running))
         self._end()
         del counts["none"]
         self.faults += counts
+
+    def _wait(self, most_s: float, over: Callable[[], bool]) -> None:
+        """Until something is found wrong at the latest."""
+        until = time.monotonic() + most_s
+        while time.monotonic() < until and not over() and not list(self._journals.glob("*.error")):
+            time.sleep(0.05)
 
     def _start(self, lab: SoakLab, role: str) -> None:
         name = f"r{self._number}p{len(self._running)}"
@@ -165,8 +171,7 @@ class Soak:
         self._start(*process.job)
 
     def _end(self) -> None:
-        """Have all processes end by themselves; fail if one has found something wrong."""
-        (self._journals / "stop").touch()
+        """All processes must end by themselves, and none may have found something wrong."""
         deadline = time.monotonic() + PATIENCE_S
         for process in self._running:
             process.join(max(deadline - time.monotonic(), 0))
