@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,15 @@ class Soak:
         with faults(f"{self._seed}/{self._number}", *kinds) as counts:
             self._wait(s, lambda: False)
             (self._journals / "stop").touch()
-            self._wait(s, lambda: not any(each.is_alive() for each in self._running))
+            self._wait(s, self._all_ended)
         self._end()
         del counts["none"]
         self.faults += counts
+
+    def _all_ended(self) -> bool:
+        """Does not ask the processes: a thread of the faults does, and each can be asked by one."""
+        ends = [process.sentinel for process in self._running]
+        return len(wait(ends, 0)) == len(ends)
 
     def _wait(self, most_s: float, over: Callable[[], bool]) -> None:
         """Until something is found wrong at the latest."""
@@ -183,7 +189,11 @@ class Soak:
         assert not errors, f"{self._note}:\n" + "\n".join(errors)
         hung = [process.job for process in late]
         assert not hung, f"{self._note}: these did not end: {hung}"
-        odd = [process.job for process in self._running if process.exitcode not in (0, -9)]
+        odd = [
+            (process.exitcode, *process.job)
+            for process in self._running
+            if process.exitcode not in (0, -9)
+        ]
         assert not odd, f"{self._note}: these ended otherwise: {odd}"
         if self._server is not None and self._line is not None:
             settled(self._server, self._line)
