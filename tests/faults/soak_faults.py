@@ -170,9 +170,9 @@ class LineFaults:
         return "line"
 
     def __call__(self, draw: random.Random, over: threading.Event) -> str:
-        if draw.random() < 0.05:
-            self._line.mute = True
-            over.wait(draw.uniform(0.05, 0.5))
+        if draw.random() < 0.08:
+            self._line.mute = True  # at the longest, no attempt at a call is answered
+            over.wait(draw.uniform(0.1, 1.2))
             self._line.mute = False
             return "line mute"
         kind, side = draw.choice(self.KINDS)

@@ -256,7 +256,9 @@ class Writer:
             changes = left
             if not changes or turn == REPEATS - 1 or not self._journal.going_on():
                 return
-            time.sleep(self._draw.uniform(0, 0.2))
+            # Time for others to merge what was made, and in another order than before.
+            time.sleep(self._draw.uniform(0, 0.8))
+            self._draw.shuffle(changes)
             for made in changes:
                 self._journal.again(made.number)
 
