@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import random
 import sys
@@ -45,6 +46,7 @@ from gigapi_metadata import (
     StorageError,
     StoreError,
 )
+from gigapi_metadata.names import dir_of
 from gigapi_metadata.storage import Storages
 from gigapi_metadata.worker import Filter, Options, RetryPolicy, compact
 from gigapi_metadata.worker.finder import Selector
@@ -215,7 +217,7 @@ class Writer:
                 self._learn(made, answer)
             if self._draw.random() < 0.4:
                 self._look()
-            time.sleep(self._draw.expovariate(1 / 0.03))
+            time.sleep(self._draw.expovariate(1 / 0.05))
 
     def _new(self) -> Made:
         add = {}
@@ -380,10 +382,12 @@ class Holder:
         self._complete(plan)
 
     def _complete(self, plan: MergePlan) -> None:
-        sources = [self._index.get(path) for path in plan.paths_from]
-        if None in sources:
+        dir = dir_of(plan.path_to)
+        there = {each.path: each for each in self._index.query(folder=f"{dir}/")}
+        if not there.keys() >= set(plan.paths_from):
             self._index.release(plan)
             return
+        sources = [there[path] for path in plan.paths_from]
         path = attempt_path(plan.path_to, os.urandom(6).hex())
         origins = [str((each.min_data or {})["of"]) for each in sources]
         merged = IndexEntry(
@@ -518,6 +522,7 @@ def run(lab: SoakLab, role: str, name: str, folder: Path, seed: str) -> None:
     """A process of the load. It ends when `folder` holds a file `stop`; what is wrong is written to
     `{name}.error` there."""
     kind, _, mode = role.partition(":")
+    logging.disable()  # that the server is away, again and again
     try:
         journal = Journal(folder / f"{name}.journal", folder / "stop")
         journal.note("begins", role, lab.table_name)

@@ -114,7 +114,7 @@ class Soak:
             places["line"] = f"redis://127.0.0.1:{self._line.port}/0"
         if self._clock is not None:
             places["jumps"] = self._folder / "jumps"
-        merge, merge_files = ((0, 400, 1), (0, 4000, 2)), ((0, 9000, 1), (0, 40_000, 2))
+        merge, merge_files = ((0, 2000, 1), (0, 20_000, 2)), ((0, 9000, 1), (0, 40_000, 2))
         names = [f"{what}{self._tables}" for what in ("entries", "files")]
         # Drops of entries are held back for a while, as in life; files should get deleted.
         return (
