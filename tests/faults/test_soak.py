@@ -213,7 +213,7 @@ class Soak:
             if last:
                 assert not index.plans(), note
                 forget_unfinished(lab, history, origins, entries)
-            # Finds what it must, and mends what was lost of the time index, which `check` would name.
+            # It mends what was lost of the time index, which `check` would name otherwise.
             assert index.query(after=0) == entries, note
             storages = lab.storages() if last else None
             check_invariants(index, note, storages=storages)
