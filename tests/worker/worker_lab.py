@@ -83,9 +83,8 @@ class Lab:
     steps: tuple[str, ...] = ()
     json: bool = False
     jumps: Path | None = None
+    database: str = "db"
     table_name: str = "readings"
-
-    database = "db"
 
     # What the worker takes for a catalog
 
@@ -209,8 +208,7 @@ class Tables:
         return found
 
     def table(self, database: str, table: str) -> Any:
-        lab = dataclasses.replace(self.lab, table_name=table)
-        assert database == lab.database
+        lab = dataclasses.replace(self.lab, database=database, table_name=table)
         return lab.open(self.connection, RedisIndex, SQLiteIndex, JSONIndex)
 
     def index(self) -> Any:
