@@ -1,5 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. Everything is installed into .venv.
 #   make test ARGS="-k merge -x"      pass arguments on to pytest
+#   make soak MINUTES=60              random faults for so long, all stores together; TEST_SEED=N repeats
 #   make venv PYTHON=python3.12       choose the interpreter (run `make clean` to change it later)
 #   make venv LOCKED=1                exactly what requirements/lock.txt pins, checked by its hashes
 
@@ -9,6 +10,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 # Its age tells whether what pyproject.toml asks for is installed.
@@ -42,8 +44,8 @@ endif
 test: $(STAMP) ## run all tests, on every Redis and Valkey server found
 	REQUIRE_REDIS=1 $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
-soak: $(STAMP) ## run the long tests: crowds and crashes for minutes
-	REQUIRE_REDIS=1 $(BIN)/python -m pytest -m soak -s $(ARGS)
+soak: $(STAMP) ## run the long tests; MINUTES=60: random faults for so long
+	REQUIRE_REDIS=1 SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m soak -s $(ARGS)
 
 bench: $(STAMP) ## measure against the floor; prints ratios
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

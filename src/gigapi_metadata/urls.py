@@ -53,6 +53,12 @@ def _hide_option(option: str) -> str:
     return f"{name}={HIDDEN}" if equals and re.search(_SECRET_OPTION, name) else option
 
 
+def quoted(text: str, shown: str) -> str:
+    """`text`, a part of a URL, in quotes for a message; hidden if `shown`, the URL as `hide` shows
+    it, does not show it: then it may belong to a password in which a ? stands."""
+    return repr(text if text in shown else HIDDEN)
+
+
 def has_credentials(url: str) -> bool:
     """Whether a user, key or password stands before the host."""
     login, at, _ = _authority(url).rpartition("@")

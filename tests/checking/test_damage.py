@@ -11,6 +11,7 @@ import pytest
 from check_lab import BASE_NS, DAY, Lake, queued
 
 from gigapi_metadata import IndexEntry, LeaseLost
+from gigapi_metadata.planning import UNFINISHED
 from gigapi_metadata.stores.sqlite.rows import split_path
 
 
@@ -315,6 +316,13 @@ def test_a_drop_of_a_living_file(lake: Lake) -> None:
     lake.index.import_plans([queued(entries[0], "drop", due_s=1)])
     assert_tidied(lake, "drop-of-living-file")
     assert lake.index.get_drop_queue("", "hot") is None
+
+
+def test_what_a_worker_noted_of_a_result_that_is_registered_by_now(lake: Lake) -> None:
+    entries = lake.fill()
+    lake.index.import_plans([queued(entries[0], "drop", writer_id=UNFINISHED, due_s=1)])
+    assert not lake.kinds()
+    assert lake.index.get_drop_queue(UNFINISHED, "hot") is None
 
 
 def test_a_lease_without_an_end(lake: Lake) -> None:

@@ -68,6 +68,11 @@ class FaultLine:
         for thread in held:
             thread.join(10)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is connected any more. What is held back may be there yet."""
+        return not self._open
+
     def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -87,9 +92,13 @@ class FaultLine:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # it is restarting
+                client.close()
+                continue
             for each in (client, server):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open |= {client, server}

@@ -232,6 +232,10 @@ def test_a_connections_client_is_the_plain_one(redis_url: str) -> None:
         "redis://h?socket_timeout=",
         "redis://\ud800",
         "redis://user:Zs3cr3tQ@h?:Zs3cr3tQ@",  # found by tests/fuzz: the parser's error quotes it
+        "redis://user:Zs3cr3tQ@h?db=1:Zs3cr3tQ@",  # a password with a ? in it, not encoded
+        "redis://user:pass?Zs3cr3tQ=1@h",
+        "redis://user:pass?durability=Zs3cr3tQ@h",
+        "rediss://user:pass?ssl_cert_reqs=Zs3cr3tQ@h",
     ],
 )
 def test_what_fuzzing_found(url: str) -> None:

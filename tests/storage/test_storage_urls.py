@@ -58,6 +58,8 @@ def test_buckets(url: str, expected: S3URL) -> None:
         ("s3://key:hidden@host:9000", "no bucket"),
         ("s3://key:hidden@host:9000/bucket?secure=maybe", "secure must be true or false"),
         ("s3://key:hidden@host:9000/bucket?regoin=x", "unknown option 'regoin'"),
+        ("s3://key:s@host/bucket?hidden=1@host", "unknown option"),  # a ? in the secret
+        ("s3://key:s@host/bucket?secure=hidden@host", "secure must be true or false"),
         ("s3://key:hidden@host:port/bucket", "can't be read"),
         ("s3://key:hidden@host/bucket/../other", "'..'"),
     ],

@@ -75,7 +75,9 @@ class Go:
                 try:
                     result = call(self._go)
                     atomic.write()
-                except redis.WatchError:
+                except redis.WatchError as error:
+                    if "changed" not in str(error):
+                        raise  # it may have happened
                     continue
                 return result
 

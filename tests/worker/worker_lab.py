@@ -27,6 +27,9 @@ import pyarrow.parquet as pq
 
 from gigapi_metadata import (
     IndexEntry,
+    JSONConnection,
+    JSONDBIndex,
+    JSONIndex,
     Layer,
     QueuedPlan,
     RedisConnection,
@@ -67,7 +70,8 @@ def start_fork_server() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
-    """A table on disk. `redis` is "" for a SQLite catalog, whose clock runs `ahead_s` ahead."""
+    """A table on disk. `redis` is "" for a SQLite catalog, or with `json` for folders; their clock
+    runs `ahead_s` ahead, and what `jumps` says, a file that every process reads."""
 
     folder: Path
     redis: str = ""
@@ -77,25 +81,43 @@ class Lab:
     lease_s: int = 120
     ahead_s: float = 0
     steps: tuple[str, ...] = ()
-
-    database = "db"
-    table_name = "readings"
+    json: bool = False
+    jumps: Path | None = None
+    database: str = "db"
+    table_name: str = "readings"
 
     # What the worker takes for a catalog
 
     def connection(self) -> Any:
         if self.redis:
             return RedisConnection(self.redis)
+        if self.json:
+            return JSONConnection(self.root, self.layers or None)
         return SQLiteConnection(self.folder / "catalog.db")
 
     def ahead(self, seconds: float) -> Lab:
-        """The same lake, seen so much later. SQLite only."""
+        """The same lake, seen so much later. Not on Redis, whose clock is its own."""
         assert not self.redis
         return dataclasses.replace(self, ahead_s=self.ahead_s + seconds)
 
+    def now(self) -> float:
+        """The clock of a catalog that goes by ours."""
+        jumped = float(self.jumps.read_text()) if self.jumps else 0
+        return time.time() + self.ahead_s + jumped
+
+    def open(self, connection: Any, redis_class: Any, sqlite_class: Any, json_class: Any) -> Any:
+        """The table as an object of the class for its store."""
+        options: dict[str, Any] = {"lease_s": self.lease_s, "drop_grace_s": self.drop_grace_s}
+        made = redis_class
+        if not self.redis:
+            options["clock"] = self.now
+            made = json_class if self.json else sqlite_class
+        rows = [list(row) for row in self.merge]
+        return made(connection, self.database, self.table_name, self.layers, rows, **options)
+
     @property
     def root(self) -> Path:
-        return self.folder / "lake"
+        return self.folder / "lake"  # with layers, JSON folders need it to be the first of them
 
     @property
     def temporary(self) -> Path:
@@ -178,7 +200,7 @@ class Tables:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.connection = lab.connection()
-        made = RedisDBIndex if lab.redis else SQLiteDBIndex
+        made = RedisDBIndex if lab.redis else JSONDBIndex if lab.json else SQLiteDBIndex
         self._names: Any = made(self.connection)
 
     def planned(self) -> list[tuple[str, str]]:
@@ -186,13 +208,8 @@ class Tables:
         return found
 
     def table(self, database: str, table: str) -> Any:
-        lab = self.lab
-        options: dict[str, Any] = {"lease_s": lab.lease_s, "drop_grace_s": lab.drop_grace_s}
-        rows = [list(row) for row in lab.merge]
-        if lab.redis:
-            return RedisIndex(self.connection, database, table, lab.layers, rows, **options)
-        options["clock"] = lambda: time.time() + lab.ahead_s
-        return SQLiteIndex(self.connection, database, table, lab.layers, rows, **options)
+        lab = dataclasses.replace(self.lab, database=database, table_name=table)
+        return lab.open(self.connection, RedisIndex, SQLiteIndex, JSONIndex)
 
     def index(self) -> Any:
         return self.table(self.lab.database, self.lab.table_name)

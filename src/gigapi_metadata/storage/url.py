@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.urls import hide, quoted
 
 _OPTIONS = {
     "secure": ("true", "false"),
@@ -98,7 +99,7 @@ def _s3(name: str, url: str) -> S3URL:
             f"layer {name!r}: the s3:// URL can't be read; its form is "
             "s3://key:secret@host:port/bucket/prefix (write / and @ in a secret as %2F and %40)"
         ) from None
-    _check_options(name, options)
+    _check_options(name, options, hide(url))
     host = parts.hostname or ""
     path = [unquote(part) for part in parts.path.split("/") if part]
     login = parts.username is not None
@@ -127,15 +128,16 @@ def _s3(name: str, url: str) -> S3URL:
     )
 
 
-def _check_options(name: str, options: dict[str, str]) -> None:
+def _check_options(name: str, options: dict[str, str], shown: str) -> None:
     for option, value in options.items():
         if option not in _OPTIONS:
             raise InvalidConfiguration(
-                f"layer {name!r}: unknown option {option!r} in its URL; known are "
+                f"layer {name!r}: unknown option {quoted(option, shown)} in its URL; known are "
                 f"{', '.join(_OPTIONS)}"
             )
         allowed = _OPTIONS[option]
         if allowed and value not in allowed:
             raise InvalidConfiguration(
-                f"layer {name!r}: {option} must be {' or '.join(allowed)}, not {value!r}"
+                f"layer {name!r}: {option} must be {' or '.join(allowed)}, "
+                f"not {quoted(value, shown)}"
             )

@@ -14,7 +14,7 @@ from gigapi_metadata.stores.redis import topology
 from gigapi_metadata.stores.redis.durability import Durability
 from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.topology import Topology
-from gigapi_metadata.urls import has_bad_port, hide
+from gigapi_metadata.urls import has_bad_port, hide, quoted
 
 CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 15.0
@@ -144,11 +144,14 @@ def parse_url(url: str) -> Target:
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise InvalidConfiguration(
-            f"{shown}: unknown option {unknown[0]!r}; known are {', '.join(sorted(_OPTIONS))}"
+            f"{shown}: unknown option {quoted(unknown[0], shown)}; known are "
+            f"{', '.join(sorted(_OPTIONS))}"
         )
     database = options.get("db", "" if scheme == "unix" else unquote(parts.path).strip("/"))
     if database and not (database.isdecimal() and database.isascii()):
-        raise InvalidConfiguration(f"{shown}: the database must be a number, not {database!r}")
+        raise InvalidConfiguration(
+            f"{shown}: the database must be a number, not {quoted(database, shown)}"
+        )
     _check_options(shown, scheme, options)
     if where.kind == "cluster" and database not in ("", "0"):
         raise InvalidConfiguration(f"{shown}: a cluster has one database, 0")
@@ -169,7 +172,8 @@ def parse_url(url: str) -> Target:
         checks = options.get("ssl_cert_reqs", "required")
         if checks not in ("none", "optional", "required"):
             raise InvalidConfiguration(
-                f"{shown}: ssl_cert_reqs must be required, optional or none, not {checks!r}"
+                f"{shown}: ssl_cert_reqs must be required, optional or none, "
+                f"not {quoted(checks, shown)}"
             )
         settings["ssl_cert_reqs"] = checks
         if checks == "none":
@@ -201,10 +205,12 @@ def _check_options(shown: str, scheme: str, options: dict[str, str]) -> None:
         raise InvalidConfiguration(f"{shown}: shared must be 1 or 0")
     if options.get("protocol", "2") not in ("2", "3"):
         raise InvalidConfiguration(f"{shown}: protocol must be 2 or 3")
+    durability = options.get("durability", "local")
     try:
-        Durability.parse(options.get("durability", "local"))
+        Durability.parse(durability)
     except InvalidConfiguration as fault:
-        raise InvalidConfiguration(f"{shown}: {fault}") from None
+        text = str(fault).replace(repr(durability), quoted(durability, shown))
+        raise InvalidConfiguration(f"{shown}: {text}") from None
     if scheme != "rediss" and any(name.startswith("ssl_") for name in options):
         raise InvalidConfiguration(f"{shown}: ssl_ options are for rediss:// and valkeys://")
 
