@@ -26,6 +26,7 @@ from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, un
 from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
+from gigapi_metadata.stores.redis.pool import Turns
 from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
 from gigapi_metadata.stores.redis.session import Session
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
@@ -125,14 +126,14 @@ class RedisConnection(_Connection):
         self._making = threading.Lock()
         self._nodes: dict[tuple[str, int], redis.Redis] = {}
         # Their clients refuse a call when all connections are busy; it is to wait.
-        self._turns = threading.BoundedSemaphore(int(self._options["max_connections"]))
+        self._turns = Turns(int(self._options["max_connections"]))
         if not self.clustered:
             _ = self.client
 
     @cached_property
     def client(self) -> redis.Redis:
         """redis-py's own client; of a cluster, its RedisCluster, which asks the nodes for their
-        slots when it is made: at first use."""
+        slots when it is made: at first use. After an interrupt it is another."""
         with self._making:
             if self._made is None:
                 target = self._target
@@ -154,6 +155,10 @@ class RedisConnection(_Connection):
                 pause = attempts.failed(error)
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
+            except BaseException:
+                # A signal has raised, wherever: a connection may be lost to its pool.
+                self._make_anew()
+                raise
             time.sleep(pause)
         self._answered(attempts)
         if request.writes and self._watch.due:
@@ -191,12 +196,22 @@ class RedisConnection(_Connection):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=POOL_TIMEOUT_S):
+        turns = self._turns
+        if not turns.take(POOL_TIMEOUT_S):
             raise MaxConnectionsError("No connection available.")
         try:
             yield
         finally:
-            self._turns.release()
+            turns.give_back()
+
+    def _make_anew(self) -> None:
+        """Have other clients from now on. Calls under way in other threads end with the old ones,
+        which close their connections when nobody holds them any more."""
+        self._turns = Turns(int(self._options["max_connections"]))
+        self._tried = set()
+        self._nodes = {}
+        self._made = None
+        self.__dict__.pop("client", None)
 
     def _node_of(self, key: str) -> redis.Redis:
         """A client of the node that has `key`: to write and to wait on one connection."""
@@ -206,8 +221,10 @@ class RedisConnection(_Connection):
         with self._making:
             if address not in self._nodes:
                 host, port = address
-                self._nodes[address] = redis.Redis(host=host, port=port, **self._options)
-        return self._nodes[address]
+                self._nodes[address] = topology.packing_texts(
+                    redis.Redis(host=host, port=port, **self._options)
+                )
+            return self._nodes[address]
 
     def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""

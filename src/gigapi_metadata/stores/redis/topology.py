@@ -24,6 +24,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis.packing import Packer
+from gigapi_metadata.stores.redis.pool import Stack
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
@@ -97,8 +99,8 @@ def blocking(
     url, settings: what redis-py is told of the server; sentinels: the login at those.
     """
     if topology.kind == "server":
-        pool = redis.BlockingConnectionPool.from_url(url, **settings)
-        return redis.Redis.from_pool(pool)
+        pool = redis.BlockingConnectionPool.from_url(url, queue_class=Stack, **settings)
+        return packing_texts(redis.Redis.from_pool(pool))
     options = _options(redis.connection.parse_url(url), settings)  # type: ignore[no-untyped-call]
     if topology.kind == "cluster":
         nodes = [redis.cluster.ClusterNode(*address) for address in topology.hosts]  # type: ignore[no-untyped-call]
@@ -106,7 +108,7 @@ def blocking(
     manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
         topology.hosts, sentinel_kwargs=_sentinel_options(options) | sentinels
     )
-    return manager.master_for(topology.service, **options)  # type: ignore[no-untyped-call]
+    return packing_texts(manager.master_for(topology.service, **options))  # type: ignore[no-untyped-call]
 
 
 def awaitable(
@@ -132,6 +134,12 @@ def awaitable(
     client = manager.master_for(topology.service, **options)
     pool = client.connection_pool
     pool.connection_class = keeps_cancellations(pool.connection_class)
+    return client
+
+
+def packing_texts(client: Any) -> Any:
+    """The client of one server, whose connections pack what redis-py itself sends as `Packer`."""
+    client.connection_pool.connection_kwargs["command_packer"] = Packer()
     return client
 
 

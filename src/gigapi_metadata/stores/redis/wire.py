@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-import hiredis
 from redis.exceptions import ResponseError
 
 from gigapi_metadata.stores.redis.durability import Confirm, Unconfirmed
+from gigapi_metadata.stores.redis.packing import pack
 from gigapi_metadata.stores.redis.scripts import (
     SCAN_COUNT,
     Call,
@@ -138,10 +138,10 @@ def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) ->
         yield _pack_all(request.commands)
         return
     if isinstance(request, (Command, Plain)):
-        yield hiredis.pack_command(_tuple(request.args))
+        yield pack(request.args)
         return
     head = request.head(unknown_script=unknown_script)
-    first = hiredis.pack_command(head)
+    first = pack(head)
     rest = first[first.index(b"\n") + 1 :]
     parts = [b"*%d\r\n" % (len(head) + len(request.arguments)), rest]
     size = len(rest)
@@ -155,11 +155,7 @@ def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) ->
 
 
 def _pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
-    return b"".join([hiredis.pack_command(_tuple(command)) for command in commands])
-
-
-def _tuple(arguments: Any) -> tuple[Any, ...]:
-    return tuple(arguments)
+    return b"".join([pack(command) for command in commands])
 
 
 def through_client(client: Any, request: Request, *, unknown_script: bool = False) -> Any:
