@@ -1,4 +1,4 @@
-"""Interrupting a call at a chosen line of code, as a signal does that raises there."""
+"""Interrupting a call at a chosen step, as a signal does that raises there."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from types import FrameType
 from typing import Any
 
 
-def interrupted_at_each_line(call: Callable[[], Any], *parts: str, step: int = 1) -> Iterator[str]:
-    """Make the call with a KeyboardInterrupt at a line of modules whose files' names contain one of
-    `parts`; again with one at the next line, until the call gets through. Yields where it was."""
-    number = 1
-    while (where := _interrupted(call, number, parts)) is not None:
-        yield where
-        number += step
+def interrupted_at_steps(call: Callable[[], Any], *parts: str, most: int = 1000) -> Iterator[str]:
+    """Make the call with a KeyboardInterrupt where Python looks for signals: when a function begins
+    or one in C has ended, in a module whose file's name contains one of `parts`. Once for each such
+    step, the last one first, or for `most` of them. Yields where it was."""
+    count = _run(call, None, parts)[0]
+    assert count > 0, "no such step is made"
+    step = -(-count // most)
+    for number in range(count, 0, -step):
+        where = _run(call, number, parts)[1]
+        if where is not None:  # not every call makes as many steps
+            yield where
 
 
-def _interrupted(call: Callable[[], Any], number: int, parts: tuple[str, ...]) -> str | None:
-    left = number
+def _run(
+    call: Callable[[], Any], number: int | None, parts: tuple[str, ...]
+) -> tuple[int, str | None]:
+    """How many steps were made, and at which of them the call was interrupted."""
+    count = 0
 
-    def at_line(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if event == "line":
-            left -= 1
-            if left == 0:
-                sys.settrace(None)
-                raise KeyboardInterrupt(f"{frame.f_code.co_filename}:{frame.f_lineno}")
-        return at_line
-
-    def at_call(frame: FrameType, event: str, _: Any) -> Any:
+    def at_event(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal count
         name = frame.f_code.co_filename
-        return at_line if any(part in name for part in parts) else None
+        if event in ("call", "c_return") and any(part in name for part in parts):
+            count += 1
+            if count == number:
+                sys.setprofile(None)
+                raise KeyboardInterrupt(f"{name}:{frame.f_lineno}")
 
-    before = sys.gettrace()
-    sys.settrace(at_call)
+    sys.setprofile(at_event)
     try:
         call()
     except KeyboardInterrupt as interrupt:
-        return str(interrupt)
+        return count, str(interrupt)
     finally:
-        sys.settrace(before)
-    return None
+        sys.setprofile(None)
+    return count, None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fix_redis import RedisServer
 from fix_stores import entry, path_of
-from interrupts import interrupted_at_each_line
+from interrupts import interrupted_at_steps
 
 from gigapi_metadata import RedisIndex
 from gigapi_metadata.stores.redis import connection, packing, pool, url
@@ -26,7 +26,7 @@ def test_no_connection_is_lost(
         index.batch([entry(1)])
         index.connection._failover = way == "by turns"
         places = 0
-        for where in interrupted_at_each_line(
+        for where in interrupted_at_steps(
             lambda: index.get(path_of(1)), "stores/redis/", "/redis/connection.py", "/redis/client"
         ):
             found = index.get(path_of(1))
