@@ -22,6 +22,7 @@ from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
+from gigapi_metadata.stores.redis.answers import check_answer
 from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
 from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
 from gigapi_metadata.stores.redis.health import INFO, Watch
@@ -150,6 +151,7 @@ class RedisConnection(_Connection):
         while True:
             try:
                 answer = self._exchange(request, attempts)
+                check_answer(request, answer)
                 break
             except FAILURES as error:
                 pause = attempts.failed(error)
@@ -271,6 +273,7 @@ class AsyncRedisConnection(_Connection):
         while True:
             try:
                 answer = await self._exchange(request, attempts)
+                check_answer(request, answer)
                 break
             except FAILURES as error:
                 pause = attempts.failed(error)
