@@ -9,7 +9,8 @@ import pytest
 
 from gigapi_metadata.doctor import Finding, disk, json, layers, redis, sqlite, worst
 from gigapi_metadata.doctor.disk import Access, DiskFacts
-from gigapi_metadata.doctor.redis import Growth, RedisFacts
+from gigapi_metadata.doctor.redis_facts import Growth, RedisFacts
+from gigapi_metadata.stores.redis.durability import Durability
 
 GOOD_INFO = {
     "redis_version": "7.2.4",
@@ -70,8 +71,20 @@ def test_a_good_server_has_nothing_but_ok() -> None:
         ),
         (with_info(role="slave", master_link_status="down"), "role", "error", "down"),
         (with_info(redis_mode="sentinel"), "mode", "error", "Sentinel"),
-        (with_info(cluster_enabled=1), "mode", "note", "cluster"),
+        (with_info(cluster_enabled=1), "mode", "error", "cluster"),
         (with_info(maxclients=100, connected_clients=95), "clients", "warning", "95 of 100"),
+        (
+            msgspec.structs.replace(GOOD, durability=Durability(replicas=2)),
+            "replicas",
+            "error",
+            "replicated:2 needs 2 replicas, and 1",
+        ),
+        (
+            msgspec.structs.replace(with_info(aof_enabled=0), durability=Durability(fsynced=True)),
+            "persistence",
+            "error",
+            "fsynced needs an AOF",
+        ),
         (msgspec.structs.replace(GOOD, script="NOPERM"), "scripts", "error", "NOPERM"),
         (msgspec.structs.replace(GOOD, skew_s=-90.0), "clock", "warning", "behind"),
         (msgspec.structs.replace(GOOD, skew_s=90.0, skew_within_s=89.0), "clock", "ok", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ from typing import Any
 
 import pytest
 import redis
-from fix_redis import RedisServer
+from fix_redis import RedisServer, Source
 from fix_stores import Blocking, entry, path_of
-from fix_topologies import Cluster, Group, Sentinels, has_waitaof, newest, wait_for
+from fix_topologies import Cluster, Group, Sentinels, has_waitaof, wait_for
 from wire import proxy
 
 import gigapi_metadata as gm
 from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown
+from gigapi_metadata.stores.redis.scripts import COMMIT
 
 NewServer = Callable[..., RedisServer]
 
@@ -30,8 +32,8 @@ SHORT_S = 0.2  # for what will not come
 class Pair(Group):
     """A master and a replica, which may be paused."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        super().__init__(newest())
+    def __init__(self, source: Source, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(source)
         self._patch = patch
         try:
             self.master = self.add("--repl-diskless-sync-delay", "0")
@@ -57,8 +59,8 @@ class Pair(Group):
 
 
 @pytest.fixture
-def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    made = Pair(monkeypatch)
+def pair(topology_source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    made = Pair(topology_source, monkeypatch)
     yield made
     made.close()
 
@@ -144,6 +146,41 @@ def test_a_write_that_is_sent_again_is_confirmed_too(pair: Pair) -> None:
     assert way.requests >= 5
 
 
+def test_a_receipt_that_is_deleted_at_once(
+    pair: Pair, open_index: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server does that deletes keys with a time to live when its memory is full: what WAIT
+    says then may be of nothing that the connection has written."""
+    last = "receipt_write(KEYS[1], job.token, 'OK', job.receipt_s)\nreturn { 'OK' }"
+    source = COMMIT.source.replace(last, "return { 'OK' }")
+    assert source != COMMIT.source
+    index = open_index(pair.master.url(), "replicated:1")
+    index.batch([entry(1)])
+    with monkeypatch.context() as patch:
+        patch.setattr(COMMIT, "source", source)
+        patch.setattr(COMMIT, "sha", hashlib.sha1(source.encode()).hexdigest())
+        with pytest.raises(OutcomeUnknown, match="receipt is gone"):
+            index.batch([entry(2)])
+    index.batch([entry(2)])
+    assert len(index.get_all()) == 2
+
+
+def test_imported_plans_are_confirmed(pair: Pair, tmp_path: Path) -> None:
+    rows = {"merge_configurations": [[0, 10_000, 1]]}
+    there = gm.connect(pair.master.url(), durability="replicated:1", **rows)
+    with there, gm.connect(tmp_path / "c.db", **rows) as source:
+        source.table("db", "t").batch([entry(1), entry(2)])
+        table = there.table("db", "t")
+        plans = source.table("db", "t").plans()
+        pair.pause()
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown, match="0 of 1 replicas"):
+                table.import_plans(plans)
+        pair.resume()
+        table.import_plans(plans)
+        assert [each.id for each in table.plans()] == [each.id for each in plans]
+
+
 def test_what_changes_nothing_has_nothing_to_confirm(
     pair: Pair, open_index: Callable[..., Any]
 ) -> None:
@@ -218,6 +255,28 @@ def test_the_disk_is_waited_for(
         server.config(appendfsync="always")
         monkeypatch.setattr(WAIT_S, 5.0)
         index.batch([entry(2)])
+
+
+def test_the_disk_is_waited_for_also_by_what_is_sent_again(
+    new_redis_server: NewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was lost: the receipt answers, and the new connection has written nothing."""
+    server = new_redis_server("--appendonly", "yes", "--appendfsync", "always")
+    if not has_waitaof(server):
+        pytest.skip(f"{server.id} has no WAITAOF")
+    with proxy(server.port) as way:
+        url = f"redis://127.0.0.1:{way.port}/0?durability=fsynced"
+        with gm.RedisIndex(url, "db", "t") as index:
+            index.batch([entry(1)])
+            server.config(appendfsync="no")
+            monkeypatch.setattr(WAIT_S, SHORT_S)
+            way.cut("after", 1)
+            with pytest.raises(OutcomeUnknown, match="it was not on disk"):
+                index.batch([entry(2)])
+            server.config(appendfsync="always")
+            monkeypatch.setattr(WAIT_S, 5.0)
+            index.batch([entry(2)])
+            assert len(index.get_all()) == 2
 
 
 def test_behind_sentinels_and_in_a_cluster(

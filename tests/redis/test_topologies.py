@@ -11,15 +11,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-import redis
 from fix_redis import RedisServer
 from fix_stores import SECOND, START_S, Blocking, entry, path_of
 from fix_topologies import Cluster, Sentinels, has_waitaof, wait_for
+from moving import Move
 from redis.cluster import key_slot
 
 import gigapi_metadata as gm
 from gigapi_metadata.copying import Writer, copy_table
-from gigapi_metadata.doctor import examine
 from gigapi_metadata.errors import InvalidConfiguration, OutcomeUnknown, StoreError, Unavailable
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
@@ -232,13 +231,22 @@ async def test_nobody_there_is_unavailable_to_asyncio(monkeypatch: pytest.Monkey
                 await catalog.table("db", "t").batch([entry(1)])
 
 
-def test_a_service_that_no_sentinel_knows(
-    redis_sentinels: Sentinels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gigapi_metadata.stores.redis.attempts.FAILOVER_PAUSES_S", (0.01,))
+def test_a_service_that_no_sentinel_knows(redis_sentinels: Sentinels) -> None:
     url = redis_sentinels.url.replace("/lake/", "/pond/")
-    with gm.connect(url) as catalog, pytest.raises(Unavailable, match="pond"):
+    with (
+        gm.connect(url) as catalog,
+        pytest.raises(StoreError, match=r"pond.*watches lake") as caught,
+    ):
         catalog.table("db", "t").batch([entry(1)])
+    assert not isinstance(caught.value, Unavailable), "waiting would not help"
+
+
+async def test_a_sentinels_url_at_a_plain_server(redis_sentinels: Sentinels) -> None:
+    url = f"redis+sentinel://127.0.0.1:{redis_sentinels.first.port}/lake/0"
+    async with gm.AsyncRedisIndex(url, "db", "t") as index:
+        with pytest.raises(StoreError, match="this is no sentinel") as caught:
+            await index.get_all()
+    assert not isinstance(caught.value, Unavailable)
 
 
 def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
@@ -249,16 +257,26 @@ def test_a_node_of_a_cluster_is_no_server(redis_cluster: Cluster) -> None:
         catalog.table("db", "t").batch([entry(1)])
 
 
-def test_doctor_looks_at_the_cluster(place: Any) -> None:
-    with gm.connect(place.url) as catalog:
-        found = {(each.check, each.level): each.message for each in examine(catalog, place.url)}
-    assert ("scripts", "ok") in found
-    assert not [each for each in found if each[0] in ("catalog", "access")]
-    if isinstance(place, Cluster):
-        assert "3 of 3 masters have no replica" in found["cluster", "warning"]
-        assert ("mode", "note") in found
-    else:
-        assert ("replicas", "ok") in found
+async def test_a_sentinel_that_is_down_is_asked_last(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.url.replace("://", "://127.0.0.1:1,")
+
+    def order(catalog: Any) -> list[int]:
+        manager = catalog.connection.client.connection_pool.sentinel_manager
+        return [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
+
+    with gm.connect(url) as catalog:
+        assert order(catalog)[0] == 1
+        catalog.databases()
+        assert order(catalog)[:2] == [redis_sentinels.watchers[0].port, 1]
+    async with gm.connect_async(url) as catalog_:
+        await catalog_.databases()
+        assert order(catalog_)[:2] == [redis_sentinels.watchers[0].port, 1]
+
+
+def test_a_server_is_no_cluster(redis_sentinels: Sentinels) -> None:
+    url = redis_sentinels.first.url().replace("redis://", "redis+cluster://").removesuffix("/0")
+    with gm.connect(url) as catalog, pytest.raises(StoreError, match="this is no cluster"):
+        catalog.table("db", "t").batch([entry(1)])
 
 
 # Failover, under load
@@ -410,39 +428,6 @@ async def test_asyncio_follows_a_node_too(new_cluster: Callable[..., Cluster]) -
 # A table moves from one node to another
 
 
-class Move:
-    """A slot on its way from its node to another, as redis-cli --cluster reshard does it: key by
-    key, while others write."""
-
-    def __init__(self, cluster: Cluster, tag: str) -> None:
-        self._cluster, self._slot = cluster, key_slot(tag.encode())
-        self.source = cluster.owner(tag)
-        self._to = next(server for server in cluster.masters if server is not self.source)
-        source_id, self._id = cluster.id_of(self.source), cluster.id_of(self._to)
-        with self.source.client() as old, self._to.client() as new:
-            new.execute_command("CLUSTER SETSLOT", self._slot, "IMPORTING", source_id)
-            old.execute_command("CLUSTER SETSLOT", self._slot, "MIGRATING", self._id)
-
-    def left(self) -> list[bytes]:
-        """The keys that are still to be moved."""
-        with self.source.client() as old:
-            found = old.execute_command("CLUSTER GETKEYSINSLOT", self._slot, 1000)
-        return [key.encode() if isinstance(key, str) else key for key in found]
-
-    def take(self, key: bytes) -> None:
-        """Move one key."""
-        with self.source.client() as old:
-            old.execute_command("MIGRATE", "127.0.0.1", self._to.port, "", 0, 5000, "KEYS", key)
-
-    def finish(self) -> None:
-        """Move what is left, and tell all nodes."""
-        while found := self.left():
-            self.take(found[0])
-        for server in (self._to, self.source, *self._cluster.masters):
-            with server.client() as client, suppress(redis.ResponseError):
-                client.execute_command("CLUSTER SETSLOT", self._slot, "NODE", self._id)
-
-
 def said_try_again(server: RedisServer) -> bool:
     with server.client() as client:
         return "errorstat_TRYAGAIN" in client.info("errorstats")
@@ -474,6 +459,28 @@ def test_no_script_runs_on_half_a_table(new_cluster: Callable[..., Cluster]) -> 
     assert len(expected) == 4
 
 
+def test_no_script_writes_to_half_a_table(new_cluster: Callable[..., Cluster]) -> None:
+    """The keys that a batch declares all are here still, but not the cells that it leads to."""
+    cluster = new_cluster()
+    with gm.RedisIndex(cluster.url, "db", "t") as index:
+        index.batch([entry(n) for n in range(1, 9)])
+        move = Move(cluster, "{db:t}")
+        for key in move.left():
+            if b":cell:" in key:
+                move.take(key)
+        write = threading.Thread(target=index.batch, args=([entry(9)], [path_of(1)]))
+        write.start()
+        try:
+            wait_for(lambda: any(map(said_try_again, cluster.masters)), "it has to wait")
+        finally:
+            move.finish()
+            write.join(60)
+        expected = [path_of(n) for n in range(2, 10)]
+        assert [each.path for each in index.get_all()] == expected
+        assert [each.path for each in index.query(after=0)] == expected
+
+
+@pytest.mark.newest_server
 @pytest.mark.parametrize("durability", ["local", "fsynced"])
 def test_a_table_moves_to_another_node_under_load(
     new_cluster: Callable[..., Cluster], durability: str

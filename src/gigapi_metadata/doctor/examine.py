@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from gigapi_metadata.catalog import Catalog
-from gigapi_metadata.doctor import json, layers, redis, sqlite
+from gigapi_metadata.doctor import cluster, json, layers, redis, sentinels, sqlite
 from gigapi_metadata.doctor.finding import Finding, error
+from gigapi_metadata.doctor.redis_facts import Silent
+from gigapi_metadata.doctor.together import together
 from gigapi_metadata.errors import MetadataError
 
 
@@ -53,7 +55,35 @@ def _of_store(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
 
         yield from json.findings(json_reading.read(connection))
     else:
-        from gigapi_metadata.doctor.reading import redis as redis_reading
+        yield from _of_redis(connection, url, doctor)
 
-        facts = redis_reading.read(connection, url)
-        yield from redis.findings(facts, allow_eviction=doctor.allow_eviction)
+
+def _of_redis(connection: Any, url: str, doctor: Doctor) -> Iterator[Finding]:
+    """A server; or sentinels or a cluster, and then each of their servers."""
+    from gigapi_metadata.doctor.reading import groups
+    from gigapi_metadata.doctor.reading import redis as redis_reading
+
+    evict = doctor.allow_eviction
+    kind = connection.target.topology.kind
+    if kind == "server":
+        with groups.alone(connection) as asked:
+            facts = redis_reading.read(asked, url, redis_reading.NOWHERE)
+        yield from redis.findings(facts, allow_eviction=evict)
+        return
+    everywhere = ""
+    if kind == "cluster":
+        servers, of_cluster = groups.read_cluster(connection, url)
+        yield from cluster.findings(of_cluster)
+        everywhere = f"redis-cli --cluster call {min(servers)} " if servers else ""
+    else:
+        servers, sentinel_group = groups.read_sentinels(connection, url)
+        yield from sentinels.findings(connection.target.topology.service, sentinel_group)
+    found = {
+        name: list(
+            redis.silent(facts)
+            if isinstance(facts, Silent)
+            else redis.findings(facts, allow_eviction=evict)
+        )
+        for name, facts in servers.items()
+    }
+    yield from together(found, everywhere)

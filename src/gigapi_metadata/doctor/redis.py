@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-import msgspec
-
+from gigapi_metadata.doctor import redis_persistence
 from gigapi_metadata.doctor.finding import (
     Finding,
     error,
@@ -16,6 +15,13 @@ from gigapi_metadata.doctor.finding import (
     size,
     warning,
 )
+from gigapi_metadata.doctor.redis_facts import (
+    CONFIG_SET,
+    Growth,
+    RedisFacts,
+    Silent,
+    answers_again,
+)
 
 OLDEST = (6, 2)
 LAG_S = 10
@@ -23,68 +29,17 @@ SKEW_S = 2.0
 SLOW_MS, VERY_SLOW_MS = 10.0, 100.0
 FULL, NEARLY_FULL = 0.9, 0.75
 SOON_DAYS, LATER_DAYS = 7, 30
-_CLI = "redis-cli CONFIG SET"
-
-
-class Growth(msgspec.Struct, frozen=True):
-    """What yesterday's files take in memory: bytes of their `files:` hashes, and how many entries.
-
-    `complete` is False when not all keys could be looked at in the time there was.
-    """
-
-    entries: int
-    bytes: int
-    complete: bool = True
-
-
-class ClusterFacts(msgspec.Struct, frozen=True):
-    """A cluster as one node sees it. alone: masters without a replica."""
-
-    state: str
-    masters: int
-    alone: int
-
-
-class RedisFacts(msgspec.Struct, frozen=True):
-    """What was read. None: it could not be; `refused` then says why, by the name of what was asked.
-
-    info: INFO, all sections. config: CONFIG GET, as far as the server lets us.
-    script: "" if a script can be called, else the error. pings_ms: of some PINGs, one by one.
-    skew_s: the server's clock less ours; known to within half a round trip, `skew_within_s`.
-    local: the server is on this machine. encrypted: TLS, or a socket. password: one was given.
-    """
-
-    info: Mapping[str, str]
-    config: Mapping[str, str] | None = None
-    refused: Mapping[str, str] = {}
-    script: str | None = None
-    pings_ms: Sequence[float] = ()
-    skew_s: float | None = None
-    skew_within_s: float = 0.0
-    growth: Growth | None = None
-    local: bool = True
-    encrypted: bool = False
-    password: bool = False
-    cluster: ClusterFacts | None = None
-
-    def number(self, name: str) -> int:
-        """A number from INFO; 0 where the server has none."""
-        text = self.info.get(name, "0")
-        return int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else 0
-
-    def setting(self, name: str) -> str | None:
-        """A value from CONFIG; None where it could not be read."""
-        return None if self.config is None else self.config.get(name)
 
 
 def findings(facts: RedisFacts, *, allow_eviction: bool = False) -> Iterator[Finding]:
     """All that can be said."""
     yield from _version(facts)
-    yield from _mode(facts)
+    if not facts.member:
+        yield from _mode(facts)
     yield from _role(facts)
     yield from _eviction(facts, allow_eviction)
     yield from _memory(facts)
-    yield from _persistence(facts)
+    yield from redis_persistence.findings(facts)
     yield from _replicas(facts)
     yield from _scripts(facts)
     yield from _clock(facts)
@@ -93,6 +48,12 @@ def findings(facts: RedisFacts, *, allow_eviction: bool = False) -> Iterator[Fin
     yield from _access(facts)
     for what, why in facts.refused.items():
         yield note("access", f"{what} could not be read ({why}): what needs it was not checked")
+
+
+def silent(facts: Silent) -> Iterator[Finding]:
+    """What is to be said of a server that could not be read."""
+    say = warning if facts.member == "replica" else error
+    yield say("server", f"it {facts.why}", answers_again(facts.why))
 
 
 def _version(facts: RedisFacts) -> Iterator[Finding]:
@@ -109,31 +70,36 @@ def _version(facts: RedisFacts) -> Iterator[Finding]:
 
 def _mode(facts: RedisFacts) -> Iterator[Finding]:
     if facts.info.get("redis_mode") == "sentinel":
-        yield error("mode", "this is a Sentinel, not a server with data", "name the server itself")
-    elif facts.number("cluster_enabled"):
-        yield note("mode", "the server is a node of a cluster: the other nodes are not looked at")
-    if facts.cluster is None:
-        return
-    if facts.cluster.state != "ok":
-        yield error("cluster", "not all slots are served", "redis-cli --cluster check HOST:PORT")
-    if facts.cluster.alone:
-        yield warning(
-            "cluster",
-            f"{facts.cluster.alone} of {facts.cluster.masters} masters have no replica: the tables "
-            "of one that is lost are",
-            "redis-cli --cluster add-node HOST:PORT HOST:PORT --cluster-slave",
+        yield error(
+            "mode",
+            "this is a Sentinel, not a server with data",
+            "write redis+sentinel:// and the service (docs/redis-topologies.md), or name the "
+            "server itself",
         )
-    elif facts.cluster.state == "ok":
-        yield ok("cluster", f"{facts.cluster.masters} masters, each with a replica")
+    elif facts.number("cluster_enabled"):
+        yield error(
+            "mode",
+            "this is a node of a cluster: it refuses the tables of the others",
+            "write redis+cluster:// for redis://",
+        )
 
 
 def _role(facts: RedisFacts) -> Iterator[Finding]:
     if facts.info.get("role") != "slave":
         return
     master = f"{facts.info.get('master_host', '?')}:{facts.info.get('master_port', '?')}"
-    yield warning("role", f"this is a replica of {master}: writes are refused", "name the master")
+    if not facts.member:
+        yield warning(
+            "role", f"this is a replica of {master}: writes are refused", "name the master"
+        )
     if facts.info.get("master_link_status") != "up":
-        yield error("role", f"the link to {master} is down: what is read here is old")
+        since = facts.number("master_link_down_since_seconds")
+        yield error(
+            "role",
+            f"the link to {master} is down{f' for {seconds(since)}' if since > 0 else ''}: what is "
+            "here is old",
+            "see the server's log; redis-cli INFO replication",
+        )
 
 
 def _eviction(facts: RedisFacts, allowed: bool) -> Iterator[Finding]:
@@ -157,7 +123,7 @@ def _eviction(facts: RedisFacts, allowed: bool) -> Iterator[Finding]:
         yield error(
             "eviction",
             f"maxmemory-policy is {policy}: a full server deletes parts of the catalog{when}",
-            f"{_CLI} maxmemory-policy noeviction",
+            f"{CONFIG_SET} maxmemory-policy noeviction",
         )
 
 
@@ -169,16 +135,16 @@ def _memory(facts: RedisFacts) -> Iterator[Finding]:
         yield note(
             "memory",
             "maxmemory is not set: the kernel decides what happens when memory runs out",
-            f"{_CLI} maxmemory {limit * 6 // 10 >> 20 or 4096}mb",
+            f"{CONFIG_SET} maxmemory {limit * 6 // 10 >> 20 or 4096}mb",
         )
     if not limit:
         return
     left = max(limit - used, 0)
     text = f"{size(used)} used of {size(limit)} ({whose}), {size(left)} left"
     if used > limit * FULL:
-        yield error("memory", f"{text}: soon writes are refused", f"{_CLI} maxmemory <more>")
+        yield error("memory", f"{text}: soon writes are refused", f"{CONFIG_SET} maxmemory <more>")
     elif used > limit * NEARLY_FULL:
-        yield warning("memory", text, f"{_CLI} maxmemory <more>")
+        yield warning("memory", text, f"{CONFIG_SET} maxmemory <more>")
     else:
         yield ok("memory", text)
     yield from _growth(facts.growth, left)
@@ -197,97 +163,17 @@ def _growth(growth: Growth | None, left: int) -> Iterator[Finding]:
         f"only, without queues and our index): at that rate memory lasts {seconds(days * 86_400)}"
     )
     if days < SOON_DAYS:
-        yield error("growth", text, f"{_CLI} maxmemory <more>")
+        yield error("growth", text, f"{CONFIG_SET} maxmemory <more>")
     elif days < LATER_DAYS:
-        yield warning("growth", text, f"{_CLI} maxmemory <more>")
+        yield warning("growth", text, f"{CONFIG_SET} maxmemory <more>")
     else:
         yield ok("growth", text)
-
-
-def _persistence(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.number("loading"):
-        yield error("persistence", "the server is loading its data: it answers nothing else")
-    if facts.info.get("aof_last_write_status", "ok") != "ok":
-        yield error(
-            "persistence", "the last write to the AOF has failed", "free disk space; see its log"
-        )
-    if facts.info.get("rdb_last_bgsave_status", "ok") != "ok":
-        yield error(
-            "persistence",
-            "the last background save has failed; writes may be refused until one succeeds",
-            "see the server's log, then redis-cli BGSAVE",
-        )
-    if facts.info.get("aof_last_bgrewrite_status", "ok") != "ok":
-        yield warning(
-            "persistence", "the last rewrite of the AOF has failed", "redis-cli BGREWRITEAOF"
-        )
-    yield from _aof(facts) if facts.number("aof_enabled") else _snapshots(facts)
-
-
-def _aof(facts: RedisFacts) -> Iterator[Finding]:
-    when = facts.setting("appendfsync")
-    losses = {
-        "always": "nothing that was acknowledged is lost by a crash",
-        "everysec": "a crash of the machine loses up to 1 s of writes (2 s on a busy disk), a kill "
-        "of the server none",
-    }
-    if when in losses:
-        yield ok("persistence", f"AOF, appendfsync {when}: {losses[when]}")
-    elif when == "no":
-        yield warning(
-            "persistence",
-            "AOF, appendfsync no: a crash of the machine loses what the kernel has not flushed, "
-            "mostly up to 30 s",
-            f"{_CLI} appendfsync everysec",
-        )
-    else:
-        yield note("persistence", "AOF is on; appendfsync could not be read (everysec loses 1 s)")
-
-
-def _snapshots(facts: RedisFacts) -> Iterator[Finding]:
-    remedy = f"{_CLI} appendonly yes && redis-cli CONFIG REWRITE"
-    changes = facts.number("rdb_changes_since_last_save")
-    points = facts.setting("save")
-    unsaved = f"{changes} changes are not saved now"
-    if points is None:
-        yield note(
-            "persistence",
-            f"AOF is off; the save points could not be read; {unsaved}",
-            remedy,
-        )
-        return
-    rules = save_points(points)
-    if not rules:
-        say = warning if facts.number("connected_slaves") else error
-        yield say(
-            "persistence",
-            f"neither AOF nor save points: a restart loses the whole catalog ({unsaved})",
-            remedy,
-        )
-        return
-    longest = max(rules)
-    others = "; ".join(f"{each[1]} changes within {seconds(each[0])}" for each in sorted(rules))
-    yield warning(
-        "persistence",
-        f"snapshots only: a crash loses up to {seconds(longest[0])} of writes, less if there are "
-        f"many (saved after {others}); {unsaved}",
-        remedy,
-    )
-
-
-def save_points(text: str) -> list[tuple[int, int]]:
-    """[(seconds, changes), ...] of the setting `save`."""
-    numbers = [int(word) for word in text.split() if word.isdecimal()]
-    return list(zip(numbers[::2], numbers[1::2], strict=False))
 
 
 def _replicas(facts: RedisFacts) -> Iterator[Finding]:
     if facts.info.get("role") == "slave":
         return
     count = facts.number("connected_slaves")
-    if not count:
-        yield note("replicas", "none is connected: if this machine is lost, its disk must not be")
-        return
     late = []
     for number in range(count):
         text = facts.info.get(f"slave{number}", "")
@@ -295,15 +181,25 @@ def _replicas(facts: RedisFacts) -> Iterator[Finding]:
         lag = fields.get("lag", "0")
         if fields.get("state") != "online" or (lag.isdecimal() and int(lag) > LAG_S):
             late.append(f"{fields.get('ip')}:{fields.get('port')} ({fields.get('state')}, {lag} s)")
+    needed = facts.durability.replicas
+    if count - len(late) < needed:
+        yield error(
+            "replicas",
+            f"durability {facts.durability} needs {needed} replicas, and {count - len(late)} are "
+            "in step: writes are not confirmed",
+            "start the replicas, or ask for less (?durability=…)",
+        )
     if late:
         yield warning("replicas", f"behind or not online: {', '.join(late)}", "see their logs")
-    else:
+    elif count:
         yield ok("replicas", f"{count} online")
-    if facts.setting("min-replicas-to-write") == "0":
+    elif not facts.member:  # of a group, its own rules say it
+        yield note("replicas", "none is connected: if this machine is lost, its disk must not be")
+    if count and facts.setting("min-replicas-to-write") == "0" and not needed:
         yield note(
             "replicas",
             "writes are acknowledged without any replica: a failover loses what was not sent yet",
-            f"{_CLI} min-replicas-to-write 1",
+            f"{CONFIG_SET} min-replicas-to-write 1, or ?durability=replicated:N",
         )
 
 
@@ -351,7 +247,7 @@ def _clients(facts: RedisFacts) -> Iterator[Finding]:
     most = facts.number("maxclients")
     now = facts.number("connected_clients")
     if most and now > most * FULL:
-        yield warning("clients", f"{now} of {most} connections", f"{_CLI} maxclients <more>")
+        yield warning("clients", f"{now} of {most} connections", f"{CONFIG_SET} maxclients <more>")
 
 
 def _access(facts: RedisFacts) -> Iterator[Finding]:

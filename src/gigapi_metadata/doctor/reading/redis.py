@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from redis.exceptions import AuthenticationError, ClusterDownError, ResponseError
 
-from gigapi_metadata.doctor.redis import ClusterFacts, Growth, RedisFacts
+from gigapi_metadata.doctor.redis_facts import Growth, Member, RedisFacts
 from gigapi_metadata.errors import StoreError, Unavailable
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.stores.redis import keys
@@ -25,7 +26,9 @@ SCAN_S = 2.0
 SCAN_COUNT = "1000"
 SAMPLES = "64"
 _DAY_S = 86_400
-_NOWHERE = ("gigapi-doctor", "probe")
+
+NOWHERE = TableRef("gigapi-doctor", "probe")
+"""A table that is not there."""
 
 
 class Reader:
@@ -39,50 +42,49 @@ class Reader:
         """The answer; None when the server does not want to give it.
 
         Raises:
-            Unavailable: there is no server to ask.
+            StoreError: there is no server to ask, or it refuses the login.
         """
         try:
             return self._connection.perform(request)
-        except Unavailable:
-            raise
         except StoreError as fault:
             cause = fault.__cause__ or fault
+            if isinstance(cause, ClusterDownError):
+                return None  # a fault of the cluster, not of this server
+            refusal = isinstance(cause, ResponseError) or not isinstance(fault, Unavailable)
+            if isinstance(cause, AuthenticationError) or not refusal:
+                raise
             self.refused[what] = " ".join(str(cause).split())
             return None
 
 
-def read(connection: RedisConnection, url: str) -> RedisFacts:
-    """All facts; of a cluster, those of the node that its URL names first. Takes some 30 round
-    trips and up to SCAN_S seconds.
+def read(
+    connection: RedisConnection, url: str, nowhere: TableRef, member: Member = ""
+) -> RedisFacts:
+    """All facts of the server that `connection` leads to. Takes some 30 round trips and up to
+    SCAN_S seconds. `url`: as it was given for the catalog. `nowhere`: a table that is not there,
+    whose keys the server may be asked for; a replica's are not its own.
 
     Raises:
-        Unavailable: the server can't be reached.
+        StoreError: the server can't be reached, or refuses the login.
     """
-    if not connection.clustered:
-        return _read(Reader(connection), url, _script(Reader(connection), TableRef(*_NOWHERE)))
-    script = _script(Reader(connection), keys.ClusterTable(*_NOWHERE))
-    with RedisConnection(connection.first_url) as node:
-        reader = Reader(node)
-        facts = _read(reader, url, script)
-        return msgspec.structs.replace(facts, cluster=_cluster(reader))
-
-
-def _read(reader: Reader, url: str, script: str) -> RedisFacts:
+    reader = Reader(connection)
     info = reader.ask("INFO", Command(("INFO",))) or {}
     skew_s, within_s = _skew(reader)
     scheme = url.partition("://")[0].lower().partition("+")[0]
     return RedisFacts(
         info={name: _text(value) for name, value in info.items()},
         config=_config(reader),
-        script=script,
+        script=None if member == "replica" else _script(reader, nowhere),
         pings_ms=_pings(reader),
         skew_s=skew_s,
         skew_within_s=within_s,
-        growth=_growth(reader, time.time()),
+        growth=None if member == "replica" else _growth(reader, time.time()),
         local=_is_local(scheme, url),
         encrypted=scheme in ("rediss", "valkeys", "unix"),
         password=has_credentials(url) or "password=" in url.partition("?")[2],
         refused=reader.refused,
+        member=member,
+        durability=connection.durability,
     )
 
 
@@ -107,26 +109,11 @@ def _decoded(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _cluster(reader: Reader) -> ClusterFacts | None:
-    state = reader.ask("CLUSTER INFO", Command(("CLUSTER INFO",)))
-    nodes = reader.ask("CLUSTER NODES", Command(("CLUSTER NODES",)))
-    if state is None or nodes is None:
-        return None
-    living = [node for node in nodes.values() if "fail" not in node["flags"].split(",")]
-    masters = [node["node_id"] for node in living if "master" in node["flags"] and node["slots"]]
-    followed = {node["master_id"] for node in living}
-    return ClusterFacts(
-        state=_text(state["cluster_state"]),
-        masters=len(masters),
-        alone=sum(name not in followed for name in masters),
-    )
-
-
-def _script(reader: Reader, nowhere: TableRef) -> str:
+def _script(reader: Reader, nowhere: TableRef) -> str | None:
     """Calls the script that every reader needs, on a key that is not there."""
     job = {"after": 0.0, "before": 0.0, "folder": "", "suffix": ""}
     request = Call(FILTER, [keys.files(nowhere, "date=1970-01-01")], msgspec.msgpack.encode(job))
-    return "" if reader.ask("scripts", request) is not None else reader.refused.pop("scripts")
+    return "" if reader.ask("scripts", request) is not None else reader.refused.pop("scripts", None)
 
 
 def _pings(reader: Reader) -> Sequence[float]:

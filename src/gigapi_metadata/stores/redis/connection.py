@@ -17,21 +17,33 @@ from typing import Any, Self
 import msgspec
 import redis
 import redis.asyncio
-from redis.exceptions import MaxConnectionsError, ReadOnlyError, ResponseError
+from redis.exceptions import AskError, MaxConnectionsError, ReadOnlyError, ResponseError
 
-from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.errors import InvalidConfiguration, MetadataError, Unavailable
+from gigapi_metadata.stores.base import arun, run
 from gigapi_metadata.stores.redis import durability as asked_for
 from gigapi_metadata.stores.redis import scripts, topology
 from gigapi_metadata.stores.redis.answers import check_answer
-from gigapi_metadata.stores.redis.attempts import FAILURES, Attempts, passes, unconfirmed
-from gigapi_metadata.stores.redis.durability import LOCAL, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.attempts import (
+    CALL_S,
+    FAILURES,
+    Attempts,
+    explained,
+    node_of_cluster,
+    passes,
+    unconfirmed,
+)
+from gigapi_metadata.stores.redis.durability import LOCAL, Confirm, Durability, Unconfirmed
+from gigapi_metadata.stores.redis.encryption import mismatch
 from gigapi_metadata.stores.redis.health import INFO, Watch
 from gigapi_metadata.stores.redis.keys import never
 from gigapi_metadata.stores.redis.pool import Turns
-from gigapi_metadata.stores.redis.scripts import Call, Pipeline, Request
+from gigapi_metadata.stores.redis.routing import Look, Router, To
+from gigapi_metadata.stores.redis.scripts import Call, Request
 from gigapi_metadata.stores.redis.session import Session
+from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.url import POOL_TIMEOUT_S, parse_url
-from gigapi_metadata.stores.redis.wire import aexchange, exchange, through_client
+from gigapi_metadata.stores.redis.wire import How, aexchange, exchange
 from gigapi_metadata.urls import hide
 
 
@@ -47,32 +59,36 @@ def _as_configuration(shown: str) -> Iterator[None]:
 class _Connection:
     """What the sync and the async connection share: the URL, and what a client remembers."""
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        self._target = parse_url(url)
-        self.shared = self._target.shared
+    def __init__(self, url: str, durability: str | Durability | None, call_s: float) -> None:
+        self.target = parse_url(url)
+        """What the URL says. It holds the password."""
+        self.shared = self.target.shared
         self.shown_url = hide(url)
         self.session = Session()
-        self.clustered = self._target.topology.kind == "cluster"
-        self._failover = self._target.topology.kind != "server"
-        self.first_url = self._target.url
-        """Of the first host alone, as of an ordinary server. It holds the password."""
+        self.clustered = self.target.topology.kind == "cluster"
+        self._failover = self.target.topology.kind != "server"
         # A RESP3 connection may be told other things between an answer and the next.
-        self.direct = not self.clustered and "protocol=3" not in self._target.url
+        self.direct = "protocol=3" not in self.target.url
         self._watch = Watch(self.shown_url)
-        self._tried: set[tuple[int, Durability]] = set()
-        asked = self._target.durability if durability is None else durability
+        self._tried: set[_Tried] = set()
+        self._understood = False  # no server has answered yet, nor been asked why
+        self._placed = self._failover  # it is known whether the server is a node of a cluster
+        self._call_s = call_s
+        asked = self.target.durability if durability is None else durability
         self.durability = asked if isinstance(asked, Durability) else Durability.parse(asked)
         with _as_configuration(self.shown_url):
-            options = topology.node_options(self._target.url, self._target.settings)
+            options = topology.node_options(self.target.url, self.target.settings)
         self._options = options
-        if self.durability != LOCAL and float(options["socket_timeout"]) <= asked_for.WAIT_S:
+        self._router = Router(self.target.hosts) if self.clustered else None
+        self.socket_timeout_s = float(options["socket_timeout"])
+        if self.durability != LOCAL and self.socket_timeout_s <= asked_for.WAIT_S:
             raise InvalidConfiguration(
                 f"{self.shown_url}: with durability {self.durability} the socket_timeout must be "
                 f"above {asked_for.WAIT_S:g} s, for which a server may wait until a write is safe"
             )
 
     def _attempts(self, request: Request) -> Attempts:
-        return Attempts(request, self.shown_url, failover=self._failover)
+        return Attempts(request, self.shown_url, failover=self._failover, call_s=self._call_s)
 
     def _guarded(self, request: Request) -> Request:
         """A script call as a cluster is sent it. While a table moves from one node to another, its
@@ -82,10 +98,9 @@ class _Connection:
             return request
         return msgspec.structs.replace(request, keys=[*request.keys, never(request.keys[0])])
 
-    def _untried(self, request: Request, client: Any) -> tuple[int, Durability] | None:
-        if request.confirm is None or (id(client), request.confirm.durability) in self._tried:
-            return None
-        return (id(client), request.confirm.durability)
+    def _untried(self, request: Request, client: Any) -> Confirm | None:
+        confirm = request.confirm
+        return None if confirm is None or _tried(client, confirm) in self._tried else confirm
 
     def _cannot_confirm(self, durability: Durability, error: ResponseError) -> Exception:
         if "replica instances" in str(error) or "slave instances" in str(error) or passes(error):
@@ -97,19 +112,66 @@ class _Connection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown_url!r})"
 
+    def _puzzled(self, error: Exception) -> bool:
+        """Whether to ask why nothing was understood: once, unless a server has ever answered."""
+        if self._understood or explained(error):
+            return False
+        self._understood = True
+        return True
+
+    def _check_encryption(self, error: Exception) -> None:
+        """Raises:
+        Unavailable: a server speaks TLS and the URL does not, or the other way round. Nothing was
+            sent to it.
+        """
+        if text := mismatch(self.target.hosts, tls="ssl" in self._options):
+            self._understood = False
+            raise Unavailable(f"{self.shown_url} can't be reached: {text}") from error
+
+    def _is_hollow(self, request: Request, answer: Any) -> bool:
+        """Whether nothing was found, and it may be for want of a cluster's URL: once."""
+        if self._placed or request.writes:
+            return False
+        if answer and (not isinstance(answer, list) or any(answer)):
+            return False
+        self._placed = True
+        return True
+
+    def _check_alone(self, info: Any) -> None:
+        """Raises:
+        StoreError: the server is a node of a cluster.
+        """
+        if isinstance(info, dict) and info.get("cluster_enabled"):
+            self._placed = False
+            raise node_of_cluster(self.shown_url)
+
+    def is_node(self) -> Self:
+        """That the server is a node of a cluster is no mistake: it is asked about itself."""
+        self._placed = True
+        return self
+
     def _answered(self, attempts: Attempts) -> None:
+        self._understood = True
         if attempts.doubtful_receipt is not None:
             self.session.receipts.doubt(attempts.doubtful_receipt)
 
+    def _how(self, attempts: Attempts, way: To | None = None) -> How:
+        timeout_s = attempts.answer_s(self.socket_timeout_s)
+        hasty, asking = (way.hasty, way.asking) if way else (False, False)
+        return How(
+            # A client for haste has timeouts of its own.
+            self.direct,
+            attempts.unknown_script,
+            None if hasty else timeout_s,
+            asking,
+        )
 
-def _key_to_find(request: Request) -> str | None:
-    """A key of a request whose node redis-py does not look up anew by itself after a failure: it is
-    sent to a node by us, or in a pipeline."""
-    if isinstance(request, Pipeline):
-        return str(request.commands[0][1])
-    if request.confirm is None:
-        return None
-    return request.keys[0] if isinstance(request, Call) else str(request.args[1])
+
+_Tried = tuple[int, Durability, bool]
+
+
+def _tried(client: Any, confirm: Confirm) -> _Tried:
+    return (id(client), confirm.durability, confirm.receipt is None)
 
 
 class RedisConnection(_Connection):
@@ -119,13 +181,17 @@ class RedisConnection(_Connection):
     want of a server; `load_scripts` asks for one.
 
     durability: "local", "replicated:N" or "fsynced" (docs/stores.md); None: as the URL says.
+    call_s: for so many seconds a call that fails is tried again; what is under way then ends soon.
     """
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        super().__init__(url, durability)
+    def __init__(
+        self, url: str, durability: str | Durability | None = None, *, call_s: float = CALL_S
+    ) -> None:
+        super().__init__(url, durability, call_s)
         self._made: Any = None
         self._making = threading.Lock()
-        self._nodes: dict[tuple[str, int], redis.Redis] = {}
+        self._looking = threading.Lock()
+        self._nodes: dict[Address, redis.Redis] = {}
         # Their clients refuse a call when all connections are busy; it is to wait.
         self._turns = Turns(int(self._options["max_connections"]))
         if not self.clustered:
@@ -133,11 +199,12 @@ class RedisConnection(_Connection):
 
     @cached_property
     def client(self) -> redis.Redis:
-        """redis-py's own client; of a cluster, its RedisCluster, which asks the nodes for their
-        slots when it is made: at first use. After an interrupt it is another."""
+        """redis-py's own client; of a cluster, its RedisCluster, through which no request of ours
+        goes, and which asks the nodes for their slots when it is made: at first use.
+        After an interrupt it is another."""
         with self._making:
             if self._made is None:
-                target = self._target
+                target = self.target
                 with _as_configuration(self.shown_url):
                     self._made = topology.blocking(
                         target.topology, target.url, target.settings, target.sentinels
@@ -146,55 +213,85 @@ class RedisConnection(_Connection):
         return client
 
     def perform(self, request: Request) -> Any:
-        """The answer to `request`; retried where that is safe."""
+        """The answer to `request`; retried where that is safe.
+
+        Raises:
+            MetadataError: whatever redis-py has raised, as one of ours.
+        """
         attempts = self._attempts(request)
         while True:
             try:
                 answer = self._exchange(request, attempts)
                 check_answer(request, answer)
                 break
-            except FAILURES as error:
-                pause = attempts.failed(error)
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
-            except BaseException:
-                # A signal has raised, wherever: a connection may be lost to its pool.
-                self._make_anew()
+            except (MetadataError, MemoryError):
                 raise
+            except Exception as error:
+                if self._puzzled(error):
+                    self._check_encryption(error)
+                pause = attempts.failed(error)
             time.sleep(pause)
         self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(through_client(self.client, INFO))
+                self._watch.say(self._exchange(INFO, self._attempts(INFO)))
+        elif self._is_hollow(request, answer):
+            with suppress(*FAILURES):
+                self._check_alone(self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
+        try:
+            return self._sent(request, attempts)
+        except Exception:
+            raise
+        except BaseException:
+            # A signal has raised, wherever: a connection may be lost to its pool.
+            self._make_anew()
+            raise
+
+    def _sent(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
-            return exchange(
-                self.client,
-                request,
-                unknown_script=attempts.unknown_script,
-                direct=self.direct,
-            )
+            attempts.begin()
+            return exchange(self.client, request, self._how(attempts))
         with self._turn():
-            client: Any = self.client
-            if self.clustered:
-                request = self._guarded(request)
-                key = _key_to_find(request)
-                if key is not None and attempts.again:
-                    client.execute_command("EXISTS", key)  # follows a move, or a new master
-                if key is not None and request.confirm is not None:
-                    client = self._node_of(key)
-            if untried := self._untried(request, client):
-                try:
-                    client.execute_command(*untried[1].trial)
-                except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
-            return exchange(
-                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            attempts.begin()
+            if self._router is None:
+                return self._confirmed(self.client, request, self._how(attempts))
+            return run(
+                self._router.steps(self._guarded(request)),
+                lambda way: self._go(way, attempts),
             )
+
+    def _go(self, way: To | Look, attempts: Attempts) -> Any:
+        """One step of a request to a cluster."""
+        assert self._router is not None
+        if isinstance(way, Look):
+            with self._looking:
+                if not self._router.seen(way.looks):
+                    run(self._router.look(), lambda each: self._go(each, attempts))
+            return None
+        if not way.hasty:
+            return self._confirmed(self._node(way.node), way.request, self._how(attempts, way))
+        with topology.node(way.node, self._options | topology.HASTE) as client:
+            return exchange(client, way.request, self._how(attempts, way))
+
+    def _confirmed(self, client: Any, request: Request, how: How) -> Any:
+        """The answer, from a server that can confirm what it is to confirm."""
+        untried = None if how.asking else self._untried(request, client)
+        if untried is not None:
+            try:
+                for trial in untried.trials:
+                    client.execute_command(*trial)
+            except AskError:  # and MovedError: it is another node's affair
+                raise
+            except ResponseError as error:
+                raise self._cannot_confirm(untried.durability, error) from error
+            self._tried.add(_tried(client, untried))
+        return exchange(client, request, how)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -215,17 +312,11 @@ class RedisConnection(_Connection):
         self._made = None
         self.__dict__.pop("client", None)
 
-    def _node_of(self, key: str) -> redis.Redis:
-        """A client of the node that has `key`: to write and to wait on one connection."""
-        cluster: Any = self.client
-        node = cluster.get_node_from_key(key)
-        address = (node.host, node.port)
+    def _node(self, address: Address) -> redis.Redis:
+        """The client of one node of the cluster."""
         with self._making:
             if address not in self._nodes:
-                host, port = address
-                self._nodes[address] = topology.packing_texts(
-                    redis.Redis(host=host, port=port, **self._options)
-                )
+                self._nodes[address] = topology.node(address, self._options)
             return self._nodes[address]
 
     def load_scripts(self) -> None:
@@ -235,10 +326,8 @@ class RedisConnection(_Connection):
 
     def close(self) -> None:
         """Close all connections. May be called again."""
-        if self._made is None:
-            return
-        self._made.close()
-        for client in [*self._nodes.values(), *_sentinels_of(self._made)]:
+        made = [] if self._made is None else [self._made]
+        for client in [*made, *self._nodes.values(), *_sentinels_of(self._made)]:
             client.close()
 
     def __enter__(self) -> Self:
@@ -256,63 +345,97 @@ def _sentinels_of(client: Any) -> list[Any]:
 class AsyncRedisConnection(_Connection):
     """As RedisConnection, for one event loop."""
 
-    def __init__(self, url: str, durability: str | Durability | None = None) -> None:
-        super().__init__(url, durability)
-        target = self._target
-        self._nodes: dict[tuple[str, int], redis.asyncio.Redis] = {}
+    def __init__(
+        self, url: str, durability: str | Durability | None = None, *, call_s: float = CALL_S
+    ) -> None:
+        super().__init__(url, durability, call_s)
+        self._made: Any = None
+        self._looking = asyncio.Lock()
+        self._nodes: dict[Address, redis.asyncio.Redis] = {}
         self._turns = asyncio.BoundedSemaphore(int(self._options["max_connections"]))
+        if not self.clustered:
+            _ = self.client
+
+    @cached_property
+    def client(self) -> redis.asyncio.Redis:
+        """redis-py's own client; of a cluster, its RedisCluster, through which no request of ours
+        goes."""
+        target = self.target
         with _as_configuration(self.shown_url):
-            client = topology.awaitable(
+            self._made = topology.awaitable(
                 target.topology, target.url, target.settings, target.sentinels
             )
-        self.client: redis.asyncio.Redis = client
+        client: redis.asyncio.Redis = self._made
+        return client
 
     async def perform(self, request: Request) -> Any:
-        """The answer to `request`; retried where that is safe."""
+        """As `RedisConnection.perform`."""
         attempts = self._attempts(request)
         while True:
             try:
                 answer = await self._exchange(request, attempts)
                 check_answer(request, answer)
                 break
-            except FAILURES as error:
-                pause = attempts.failed(error)
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
+            except (MetadataError, MemoryError):
+                raise
+            except Exception as error:
+                if self._puzzled(error):
+                    await asyncio.to_thread(self._check_encryption, error)
+                pause = attempts.failed(error)
             await asyncio.sleep(pause)
         self._answered(attempts)
         if request.writes and self._watch.due:
             self._watch.begin()
             with suppress(*FAILURES):  # may be forbidden
-                self._watch.say(await through_client(self.client, INFO))
+                self._watch.say(await self._exchange(INFO, self._attempts(INFO)))
+        elif self._is_hollow(request, answer):
+            with suppress(*FAILURES):
+                self._check_alone(await self._exchange(INFO, self._attempts(INFO)))
         return answer
 
     async def _exchange(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
-            return await aexchange(
-                self.client,
-                request,
-                unknown_script=attempts.unknown_script,
-                direct=self.direct,
-            )
+            attempts.begin()
+            return await aexchange(self.client, request, self._how(attempts))
         async with self._turn():
-            client: Any = self.client
-            if self.clustered:
-                request = self._guarded(request)
-                key = _key_to_find(request)
-                if key is not None and attempts.again:
-                    await client.execute_command("EXISTS", key)  # follows a move, or a new master
-                if key is not None and request.confirm is not None:
-                    client = await self._node_of(key)
-            if untried := self._untried(request, client):
-                try:
-                    await client.execute_command(*untried[1].trial)
-                except ResponseError as error:
-                    raise self._cannot_confirm(untried[1], error) from error
-                self._tried.add(untried)
-            return await aexchange(
-                client, request, unknown_script=attempts.unknown_script, direct=self.direct
+            attempts.begin()
+            if self._router is None:
+                return await self._confirmed(self.client, request, self._how(attempts))
+            return await arun(
+                self._router.steps(self._guarded(request)),
+                lambda way: self._go(way, attempts),
             )
+
+    async def _go(self, way: To | Look, attempts: Attempts) -> Any:
+        """See `RedisConnection._go`."""
+        assert self._router is not None
+        if isinstance(way, Look):
+            async with self._looking:
+                if not self._router.seen(way.looks):
+                    await arun(self._router.look(), lambda each: self._go(each, attempts))
+            return None
+        if not way.hasty:
+            return await self._confirmed(
+                self._node(way.node), way.request, self._how(attempts, way)
+            )
+        async with topology.async_node(way.node, self._options | topology.HASTE) as client:
+            return await aexchange(client, way.request, self._how(attempts, way))
+
+    async def _confirmed(self, client: Any, request: Request, how: How) -> Any:
+        """See `RedisConnection._confirmed`."""
+        untried = None if how.asking else self._untried(request, client)
+        if untried is not None:
+            try:
+                for trial in untried.trials:
+                    await client.execute_command(*trial)
+            except AskError:  # and MovedError: it is another node's affair
+                raise
+            except ResponseError as error:
+                raise self._cannot_confirm(untried.durability, error) from error
+            self._tried.add(_tried(client, untried))
+        return await aexchange(client, request, how)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -326,15 +449,10 @@ class AsyncRedisConnection(_Connection):
         finally:
             self._turns.release()
 
-    async def _node_of(self, key: str) -> redis.asyncio.Redis:
-        cluster: Any = self.client
-        await cluster.initialize()
-        node = cluster.get_node_from_key(key)
-        address = (node.host, node.port)
+    def _node(self, address: Address) -> redis.asyncio.Redis:
+        """The client of one node of the cluster."""
         if address not in self._nodes:
-            options = {**self._options, "retry": topology.no_retry()}
-            host, port = address
-            self._nodes[address] = redis.asyncio.Redis(host=host, port=port, **options)
+            self._nodes[address] = topology.async_node(address, self._options)
         return self._nodes[address]
 
     async def load_scripts(self) -> None:
@@ -344,8 +462,8 @@ class AsyncRedisConnection(_Connection):
 
     async def close(self) -> None:
         """Close all connections. May be called again."""
-        await self.client.aclose()
-        for client in [*self._nodes.values(), *_sentinels_of(self.client)]:
+        made = [] if self._made is None else [self._made]
+        for client in [*made, *self._nodes.values(), *_sentinels_of(self._made)]:
             await client.aclose()
 
     async def __aenter__(self) -> Self:

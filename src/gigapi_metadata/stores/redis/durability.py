@@ -69,8 +69,14 @@ class Durability(msgspec.Struct, frozen=True):
     def remedy(self) -> str:
         """What a server needs that answers `trial` with an error."""
         if self.fsynced:
-            return "needs Redis 7.2 or newer or Valkey, `appendonly yes`, and the right to WAITAOF"
-        return "needs the right to WAIT, on a server that is no replica"
+            return (
+                "needs Redis 7.2 or newer or Valkey, `appendonly yes`, and the right to WAITAOF "
+                "and GETEX (ACL SETUSER <user> +waitaof +getex)"
+            )
+        return (
+            "needs the right to WAIT and GETEX (ACL SETUSER <user> +wait +getex), on a server that "
+            "is no replica"
+        )
 
 
 LOCAL = Durability()
@@ -85,6 +91,14 @@ class Confirm(msgspec.Struct, frozen=True):
     receipt: tuple[str, str, int] | None = None
 
     @property
+    def trials(self) -> list[tuple[str, ...]]:
+        """`commands` for no write, answered at once: errors where they can't be sent."""
+        if self.receipt is None:
+            return [self.durability.trial]
+        key, _, seconds = self.receipt
+        return [self.durability.trial, ("GETEX", key, "EX", str(seconds))]
+
+    @property
     def commands(self) -> list[tuple[str, ...]]:
         """What is sent behind the write, on the same connection."""
         if self.receipt is None:
@@ -92,21 +106,31 @@ class Confirm(msgspec.Struct, frozen=True):
         key, _, seconds = self.receipt
         return [("GETEX", key, "EX", str(seconds)), self.durability.question]
 
-    def fault(self, answers: Sequence[Any]) -> str:
-        """What is wrong by the answers to `commands`, errors among them; "" if nothing is."""
+    def fault(self, written: Any, answers: Sequence[Any]) -> str:
+        """What is wrong by the answers to `commands`, errors among them; "" if nothing is.
+        `written`: the answer to the write itself."""
         for answer in answers:
             if isinstance(answer, Exception):
                 return f"the server would not confirm it: {answer}"
         if self.receipt is not None:
             kept = answers[0]
             if kept is None or not kept.startswith(self.receipt[1].encode()):
-                return ""  # nothing was changed, so there is nothing to confirm
+                if _changed_nothing(written):
+                    return ""
+                # It may be an earlier sending of the write that was answered from the receipt: this
+                # connection would have written nothing, and WAIT said so at once.
+                return "its receipt is gone: does the server delete keys (maxmemory-policy)?"
         reached = answers[-1]
         if self.durability.fsynced:
             return "" if reached[0] >= 1 else f"it was not on disk within {WAIT_S:g} s"
         if reached >= self.durability.replicas:
             return ""
         return f"{reached} of {self.durability.replicas} replicas had it within {WAIT_S:g} s"
+
+
+def _changed_nothing(written: Any) -> bool:
+    """Whether a script has refused the write, by its answer; then it leaves no receipt."""
+    return isinstance(written, list) and written[:1] in ([b"LOST"], [b"GONE"])
 
 
 class Unconfirmed(Exception):

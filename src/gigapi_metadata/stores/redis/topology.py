@@ -4,8 +4,8 @@
     redis+sentinel://user:password@sentinel:26379,sentinel:26379/service/0
     redis+cluster://user:password@node:6379,node:6379
 
-Behind sentinels, each new connection asks them who the master is. In a cluster, redis-py's client
-knows which node has which slot, and follows when one moves.
+Behind sentinels, each new connection asks them who the master is. In a cluster there is a client
+for each node; routing.py knows which has what.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ from urllib.parse import unquote, urlsplit
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
-import redis.asyncio.sentinel
 import redis.cluster
-import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gigapi_metadata.errors import InvalidConfiguration
+from gigapi_metadata.stores.redis.encryption import encrypts_in_time
+from gigapi_metadata.stores.redis.greeting import async_greets_in_time, greets_in_time
 from gigapi_metadata.stores.redis.packing import Packer
 from gigapi_metadata.stores.redis.pool import Stack
+from gigapi_metadata.stores.redis.routing import LOOK_S
+from gigapi_metadata.stores.redis.sentinels import AsyncSentinels, Sentinels
+from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.wire import keeps_cancellations
 from gigapi_metadata.urls import has_bad_port
 
 Kind = Literal["server", "sentinel", "cluster"]
-Address = tuple[str, int]
+
+HASTE = {"socket_timeout": LOOK_S, "socket_connect_timeout": LOOK_S}
+"""What a client is made with that is to find out which node has what."""
 
 _DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 _BLOCKING_POOL_ONLY = "timeout"
@@ -100,15 +105,32 @@ def blocking(
     """
     if topology.kind == "server":
         pool = redis.BlockingConnectionPool.from_url(url, queue_class=Stack, **settings)
-        return packing_texts(redis.Redis.from_pool(pool))
+        return _in_time(redis.Redis.from_pool(pool))
     options = _options(redis.connection.parse_url(url), settings)  # type: ignore[no-untyped-call]
     if topology.kind == "cluster":
         nodes = [redis.cluster.ClusterNode(*address) for address in topology.hosts]  # type: ignore[no-untyped-call]
         return redis.cluster.RedisCluster(startup_nodes=nodes, **options)
-    manager = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = Sentinels(  # type: ignore[no-untyped-call]
         topology.hosts, sentinel_kwargs=_sentinel_options(options) | sentinels
     )
-    return packing_texts(manager.master_for(topology.service, **options))  # type: ignore[no-untyped-call]
+    for client in manager.sentinels:
+        _in_time(client)
+    return _in_time(manager.master_for(topology.service, **options))  # type: ignore[no-untyped-call]
+
+
+def _in_time(client: Any) -> Any:
+    pool = client.connection_pool
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        pool.connection_class = encrypts_in_time(pool.connection_class)
+    pool.connection_class = greets_in_time(pool.connection_class)
+    pool.connection_kwargs["command_packer"] = Packer()
+    return client
+
+
+def _async_in_time(client: Any) -> Any:
+    pool = client.connection_pool
+    pool.connection_class = async_greets_in_time(keeps_cancellations(pool.connection_class))
+    return client
 
 
 def awaitable(
@@ -118,8 +140,7 @@ def awaitable(
     settings = {**settings, "retry": no_retry()}
     if topology.kind == "server":
         pool = redis.asyncio.BlockingConnectionPool.from_url(url, **settings)
-        pool.connection_class = keeps_cancellations(pool.connection_class)
-        return redis.asyncio.Redis.from_pool(pool)
+        return _async_in_time(redis.asyncio.Redis.from_pool(pool))
     options = _options(dict(redis.asyncio.connection.parse_url(url)), settings)
     if topology.kind == "cluster":
         nodes = [redis.asyncio.cluster.ClusterNode(*address) for address in topology.hosts]
@@ -127,19 +148,28 @@ def awaitable(
         plain = cluster.connection_kwargs.get("connection_class", redis.asyncio.Connection)
         cluster.connection_kwargs["connection_class"] = keeps_cancellations(plain)
         return cluster
-    manager = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
+    manager = AsyncSentinels(  # type: ignore[no-untyped-call]
         topology.hosts,
         sentinel_kwargs={**_sentinel_options(options), "retry": settings["retry"], **sentinels},
     )
-    client = manager.master_for(topology.service, **options)
-    pool = client.connection_pool
-    pool.connection_class = keeps_cancellations(pool.connection_class)
+    for client in manager.sentinels:
+        _async_in_time(client)
+    return _async_in_time(manager.master_for(topology.service, **options))
+
+
+def node(address: Address, options: dict[str, Any]) -> redis.Redis:
+    """A client of one node of a cluster; options: as `node_options` gives them."""
+    host, port = address
+    client: redis.Redis = _in_time(redis.Redis(host=host, port=port, **options))
     return client
 
 
-def packing_texts(client: Any) -> Any:
-    """The client of one server, whose connections pack what redis-py itself sends as `Packer`."""
-    client.connection_pool.connection_kwargs["command_packer"] = Packer()
+def async_node(address: Address, options: dict[str, Any]) -> redis.asyncio.Redis:
+    """As `node`, for asyncio."""
+    host, port = address
+    client: redis.asyncio.Redis = _async_in_time(
+        redis.asyncio.Redis(host=host, port=port, **{**options, "retry": no_retry()})
+    )
     return client
 
 
@@ -164,9 +194,10 @@ def _options(parsed: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
 
 
 def _sentinel_options(options: dict[str, Any]) -> dict[str, Any]:
-    patience = options["socket_connect_timeout"]
+    patience = min(float(options["socket_connect_timeout"]), LOOK_S)
     kept = {name: value for name, value in options.items() if name.startswith("ssl")}
     return kept | {
+        "protocol": 2,
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
         "retry": Retry(NoBackoff(), 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -12,6 +12,7 @@ from redis.retry import Retry
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis import topology
 from gigapi_metadata.stores.redis.durability import Durability
+from gigapi_metadata.stores.redis.slots import Address
 from gigapi_metadata.stores.redis.topology import Topology
 from gigapi_metadata.urls import has_bad_port, hide
 
@@ -67,6 +68,31 @@ class Target(NamedTuple):
     durability: Durability
     topology: Topology
     sentinels: dict[str, Any]
+
+    @property
+    def hosts(self) -> tuple[Address, ...]:
+        """The hosts that the URL names; none for a socket."""
+        if self.topology.hosts or self.url.startswith("unix:"):
+            return self.topology.hosts
+        parts = urlsplit(self.url)
+        return ((unquote(parts.hostname or "localhost"), parts.port or 6379),)
+
+    def node_url(self, host: str, port: int, **options: object) -> str:
+        """The URL of one server of a group, with the login, the database and the options of this
+        one, and further `options`. It holds the password."""
+        parts = urlsplit(self.url)
+        login, at, _ = parts.netloc.rpartition("@")
+        place = f"{login}{at}[{host}]:{port}" if ":" in host else f"{login}{at}{host}:{port}"
+        return _with(parts._replace(netloc=place).geturl(), options)
+
+    def url_with(self, **options: object) -> str:
+        """The URL with further `options`. It holds the password."""
+        return _with(self.url, options)
+
+
+def _with(url: str, options: dict[str, object]) -> str:
+    place, _, query = url.partition("?")
+    return f"{place}?{urlencode(dict(parse_qsl(query, keep_blank_values=True)) | options)}"
 
 
 def parse_url(url: str) -> Target:

@@ -9,16 +9,16 @@ differ by their awaits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
 
+from redis import exceptions
 from redis.exceptions import ResponseError
 
-from gigapi_metadata.stores.redis.durability import Confirm, Unconfirmed
+from gigapi_metadata.stores.redis.durability import Unconfirmed
 from gigapi_metadata.stores.redis.packing import pack
 from gigapi_metadata.stores.redis.scripts import (
     SCAN_COUNT,
-    Call,
     Command,
     Pipeline,
     Plain,
@@ -29,68 +29,130 @@ from gigapi_metadata.stores.redis.scripts import (
 PART_BYTES = 65536
 """How much of a request is gathered before it is sent."""
 
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
-def exchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
-    """The answer to `request`.
 
-    direct: the client has one pool and speaks RESP2. Errors are redis-py's own.
+class How(NamedTuple):
+    """How a request is sent.
+
+    direct: the client speaks RESP2, so that nothing comes between an answer and the next.
+    unknown_script: the server does not know the script by its hash.
+    timeout_s: for each answer; None: what the client was made with.
+    asking: the node of a cluster is still being given the slot.
     """
-    if isinstance(request, Scan) or (
-        request.confirm is None and (not direct or isinstance(request, Command))
-    ):
-        return through_client(client, request, unknown_script=unknown_script)
+
+    direct: bool
+    unknown_script: bool = False
+    timeout_s: float | None = None
+    asking: bool = False
+
+
+def exchange(client: Any, request: Request, how: How) -> Any:
+    """The answer to `request`. Errors are redis-py's own, or `Unconfirmed`."""
+    if _through_client(request, how):
+        return through_client(client, request, unknown_script=how.unknown_script)
     pool = client.connection_pool
     connection = pool.get_connection()
+    timeout = {} if how.timeout_s is None else {"timeout": how.timeout_s}
+    answers = Answers(request, how)
     try:
-        connection.send_packed_command(packed(request, unknown_script))
-        if isinstance(request, Pipeline):
-            return [connection.read_response() for _ in request.commands]
-        answer = connection.read_response()
-        if request.confirm is not None:
-            answers: list[Any] = []
-            for _ in request.confirm.commands:
-                try:
-                    answers.append(connection.read_response())
-                except ResponseError as error:
-                    answers.append(error)
-            _check(request.confirm, answers)
-        return answer
-    except BaseException as error:
-        if not _is_whole(request, error):
+        connection.send_packed_command(packed(request, how))
+        while answers.left:
+            try:
+                answers.take(connection.read_response(**timeout))
+            except ResponseError as error:
+                answers.take(error)
+        return answers.understood(client)
+    except BaseException:
+        if answers.left:
             connection.disconnect()
         raise
     finally:
         pool.release(connection)
 
 
-async def aexchange(client: Any, request: Request, *, unknown_script: bool, direct: bool) -> Any:
+async def aexchange(client: Any, request: Request, how: How) -> Any:
     """As `exchange`."""
-    if isinstance(request, Scan) or (
-        request.confirm is None and (not direct or isinstance(request, Command))
-    ):
-        return await through_client(client, request, unknown_script=unknown_script)
+    if _through_client(request, how):
+        return await through_client(client, request, unknown_script=how.unknown_script)
     pool = client.connection_pool
     connection = await pool.get_connection()
+    answers = Answers(request, how)
     try:
-        await connection.send_packed_command(packed(request, unknown_script))
-        if isinstance(request, Pipeline):
-            return [await connection.read_response() for _ in request.commands]
-        answer = await connection.read_response()
-        if request.confirm is not None:
-            answers: list[Any] = []
-            for _ in request.confirm.commands:
-                try:
-                    answers.append(await connection.read_response())
-                except ResponseError as error:
-                    answers.append(error)
-            _check(request.confirm, answers)
-        return answer
-    except BaseException as error:
-        if not _is_whole(request, error):
+        await connection.send_packed_command(packed(request, how))
+        while answers.left:
+            try:
+                answers.take(await _read(connection, how.timeout_s))
+            except ResponseError as error:
+                answers.take(error)
+        return answers.understood(client)
+    except BaseException:
+        if answers.left:
             await connection.disconnect(nowait=True)
         raise
     finally:
         await pool.release(connection)
+
+
+async def _read(connection: Any, timeout_s: float | None) -> Any:
+    if timeout_s is None:
+        return await connection.read_response()
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await connection.read_response()
+    except TimeoutError:  # Python's; redis-py has one of its own
+        raise exceptions.TimeoutError(
+            f"Timeout reading from {connection.host}:{connection.port}"
+        ) from None
+
+
+class Answers:
+    """The answers to what `packed` sends. As long as some are left, the connection is not fit for
+    another request: they would be taken for the answers to that."""
+
+    def __init__(self, request: Request, how: How) -> None:
+        self._request = request
+        asks = int(how.asking)
+        self._before = asks
+        self._step = asks + 1
+        count = len(request.commands) if isinstance(request, Pipeline) else 1
+        count += 0 if request.confirm is None else len(request.confirm.commands)
+        self.left = count * self._step
+        self._taken: list[Any] = []
+
+    def take(self, answer: Any) -> None:
+        """The next of them. An error of a confirmation is an answer.
+
+        Raises:
+            ResponseError: it is the server's answer to the request itself.
+        """
+        at = len(self._taken)
+        self._taken.append(answer)
+        self.left -= 1
+        if isinstance(answer, ResponseError) and (
+            self._request.confirm is None or at <= self._before
+        ):
+            raise answer
+
+    def understood(self, client: Any) -> Any:
+        """What the request has come to.
+
+        Raises:
+            Unconfirmed: it was made, and not as safe as asked.
+        """
+        request, told = self._request, self._taken[self._before :: self._step]
+        if isinstance(request, Pipeline):
+            return told
+        if request.confirm is not None and (fault := request.confirm.fault(told[0], told[1:])):
+            raise Unconfirmed(fault)
+        if isinstance(request, Command) and request.args[0] in client.response_callbacks:
+            try:
+                return client.response_callbacks[request.args[0]](told[0])
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise exceptions.InvalidResponse(
+                    f"{request.args[0]!s} was answered by nonsense; is it a Redis server?"
+                ) from error
+        return told[0]
 
 
 def keeps_cancellations(connection_class: type[Any]) -> type[Any]:
@@ -112,33 +174,23 @@ def keeps_cancellations(connection_class: type[Any]) -> type[Any]:
     return KeepsCancellations
 
 
-def _check(confirm: Confirm, answers: Sequence[Any]) -> None:
-    if fault := confirm.fault(answers):
-        raise Unconfirmed(fault)
-
-
-def _is_whole(request: Request, error: BaseException) -> bool:
-    """Whether the server's answer was read to its end: an answer that comes later must not be taken
-    for that to the next request."""
-    if isinstance(error, Unconfirmed):
-        return True
-    one = not isinstance(request, Pipeline) and request.confirm is None
-    return isinstance(error, ResponseError) and one
-
-
-def packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
+def packed(request: Request, how: How) -> Iterator[bytes]:
     """The request in the server's protocol, in parts: large arguments are made one at a time."""
-    yield from _packed(request, unknown_script)
+    ask = _ASKING if how.asking else b""
+    if ask:
+        yield ask
+    yield from _packed(request, how.unknown_script)
     if request.confirm is not None:
-        yield _pack_all(request.confirm.commands)
+        yield b"".join(ask + pack(command) for command in request.confirm.commands)
 
 
-def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) -> Iterator[bytes]:
+def _packed(request: Request, unknown_script: bool) -> Iterator[bytes]:
+    assert not isinstance(request, Scan), "a scan is many requests"
     if isinstance(request, Pipeline):
-        yield _pack_all(request.commands)
+        yield b"".join([pack(command) for command in request.commands])
         return
     if isinstance(request, (Command, Plain)):
-        yield pack(request.args)
+        yield pack((*str(request.args[0]).split(), *request.args[1:]))
         return
     head = request.head(unknown_script=unknown_script)
     first = pack(head)
@@ -154,8 +206,10 @@ def _packed(request: Call | Command | Plain | Pipeline, unknown_script: bool) ->
     yield b"".join(parts)
 
 
-def _pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
-    return b"".join([pack(command) for command in commands])
+def _through_client(request: Request, how: How) -> bool:
+    if isinstance(request, Scan):
+        return True
+    return not how.direct and not how.asking and request.confirm is None
 
 
 def through_client(client: Any, request: Request, *, unknown_script: bool = False) -> Any:
