@@ -52,6 +52,11 @@ def _kinds() -> list[Source]:
     return sorted(found, key=lambda source: tuple(map(int, source.version.split("."))))
 
 
+def newest() -> Source:
+    """The newest kind of server."""
+    return _kinds()[-1] if _kinds() else _kind_of("")
+
+
 def _kind_of(name: str) -> Source:
     """The kind of server for the test of this name: the same in every run."""
     kinds = _kinds()

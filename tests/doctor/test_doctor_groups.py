@@ -20,7 +20,7 @@ from gigapi_metadata.doctor.finding import ok, warning
 from gigapi_metadata.doctor.reading import groups
 from gigapi_metadata.doctor.sentinels import Sentinel
 from gigapi_metadata.doctor.together import together
-from gigapi_metadata.stores.redis import connection
+from gigapi_metadata.stores.redis import common
 from gigapi_metadata.stores.redis.attempts import Attempts
 
 # What several servers say
@@ -220,7 +220,7 @@ def test_a_server_that_hangs_is_given_up_soon(
             attempts.append(self)
             return super().failed(error)
 
-    monkeypatch.setattr(connection, "Attempts", Noted)
+    monkeypatch.setattr(common, "Attempts", Noted)
     server = new_redis_server()
     server.pause()
     (fault,) = [each for each in look(server.url()) if each.check == "catalog"]

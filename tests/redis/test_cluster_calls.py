@@ -180,7 +180,7 @@ def fail(attempts: Attempts, error: Exception) -> None:
 
 def test_receipts_outlive_calls(redis_url: str) -> None:
     """Of every write that leaves one: the last attempt must find that of the first."""
-    rows = {"merge_configurations": [[0, 10_000, 1]]}
+    rows = {"merge_configurations": [[0, 10_000, 1]], "lease_s": 1}
     with gm.RedisIndex(redis_url, "db", "t", **rows) as index, gm.connect(redis_url) as catalog:
         client: Any = index.connection.client
         seen: dict[str, int] = {}

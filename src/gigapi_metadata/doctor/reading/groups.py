@@ -205,7 +205,9 @@ def _node(connection: RedisConnection, host: str, port: int) -> RedisConnection:
     """One server of the group, by the login of the URL."""
     target = connection.target
     url = target.node_url(host, port, protocol=2, **_patience(connection))
-    return RedisConnection(url, call_s=PATIENCE_S).is_node()
+    asked = RedisConnection(url, call_s=PATIENCE_S)
+    asked.placed = True
+    return asked
 
 
 def alone(connection: RedisConnection) -> RedisConnection:
