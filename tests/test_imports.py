@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config.*",),  # reads the environment and a file, when it is asked to
     ("planning", "pruning.*"),  # decide, without I/O
     ("stores", "stores.base"),  # the narrow waist
-    ("stores.repairing",),  # an optional ability of stores
+    ("stores.repairing", "stores.broken_off"),  # optional abilities of stores
     ("stores.surroundings", "stores.watch"),  # what endangers a catalog, said beside a write
     ("stores.redis.*", "stores.sqlite.*", "stores.json.*"),  # all I/O to catalogs
     ("index.*",),

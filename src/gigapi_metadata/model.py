@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.names import check_name
-from gigapi_metadata.timerange import INT64_MAX
+from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 from gigapi_metadata.urls import hide
 
 Stats = dict[str, Any]
@@ -32,6 +32,9 @@ DOCUMENT_NAMES = {
     "max_data": "max",
 }
 """What an entry's fields are called in GigAPI's documents, where that differs."""
+
+Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
+"""What GigAPI keeps in 64 bits. Decoding a larger number fails."""
 
 TIME_COLUMNS = ("__timestamp", "time", "timestamp", "ts")
 """The time column of a file is the first of these that it has, unless one is named."""
@@ -50,12 +53,12 @@ class IndexEntry(msgspec.Struct, frozen=True, gc=False, rename=DOCUMENT_NAMES):
     database: str
     table: str
     path: str
-    size_bytes: int
-    min_time: int
-    max_time: int
+    size_bytes: Int64
+    min_time: Int64
+    max_time: Int64
     layer: str = ""
-    row_count: int = 0
-    chunk_time: int = 0
+    row_count: Int64 = 0
+    chunk_time: Int64 = 0
     min_data: Stats | None = None
     max_data: Stats | None = None
     writer_id: str = ""

@@ -236,6 +236,7 @@ def test_false(text: str) -> None:
         ("MERGE_TIMEOUT_S", "0", "whole seconds, from 1 to 2147483647; leave it out"),
         ("MERGE_TIMEOUT_S", "-1", "whole seconds"),
         ("MERGE_TIMEOUT_S", "10s", "whole seconds"),
+        ("MERGE_TIMEOUT_S", "\x1f0", "whole seconds"),
         ("MERGE_TIMEOUT_S", "1.5", "whole seconds"),
         ("MERGE_TIMEOUT_S", "2147483648", "whole seconds"),
         ("MERGE_TIMEOUT_S", "9" * 5000, "whole seconds"),

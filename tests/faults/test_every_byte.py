@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from fault_checks import check_invariants, paths_of
 from fault_line import Fault, FaultLine, Kind, Side, fault_line
@@ -21,6 +22,7 @@ from fix_stores import Blocking, entry, path_of
 
 from gigapi_metadata import (
     AsyncRedisIndex,
+    Layer,
     OutcomeUnknown,
     RedisIndex,
     Unavailable,
@@ -45,10 +47,15 @@ class Trial:
         options: Any = {"merge_configurations": ROWS}
         url = f"redis://127.0.0.1:{line.port}?socket_timeout={TIMEOUT_S}"
         self.index: Any
+        self.layered: Any
         if loop is None:
             self.index = RedisIndex(url, "db", "t", **options)
+            self.layered = RedisIndex(self.index.connection, "db", "t", LAYERS, ROWS)
         else:
-            self.index = Blocking(AsyncRedisIndex(url, "db", "t", **options), loop)
+            made = AsyncRedisIndex(url, "db", "t", **options)
+            self.index = Blocking(made, loop)
+            layered = AsyncRedisIndex(made.connection, "db", "t", LAYERS, ROWS)
+            self.layered = Blocking(layered, loop)
 
     def close(self) -> None:
         self.index.close()
@@ -74,6 +81,9 @@ class Trial:
             with suppress(OutcomeUnknown, Unavailable):
                 return call()
         raise AssertionError(f"never answered, with {self.fault}")
+
+
+Verb = Callable[[Trial, str], Callable[[], None]]
 
 
 def batch(trial: Trial, note: str) -> Callable[[], None]:
@@ -155,7 +165,71 @@ def giving_back(trial: Trial, note: str) -> Callable[[], None]:
     return check
 
 
-Verb = Callable[[Trial, str], Callable[[], None]]
+def submission(trial: Trial, note: str) -> Callable[[], None]:
+    """Submit two changes, which are made in one commit."""
+    trial.prepare()
+
+    def submit() -> None:
+        changes = [trial.index.submit([entry(1)]), trial.index.submit([entry(2)], [entry(8)])]
+        faults = [each.exception(60) for each in changes]
+        for fault in filter(None, faults):
+            raise fault
+
+    trial.settle(submit)
+
+    def check() -> None:
+        assert check_invariants(trial.look, note) == [entry(1), entry(2), entry(9)], note
+
+    return check
+
+
+LAYERS = [Layer("file:///hot", "hot", ttl_sec=1), Layer("file:///cold", "cold")]
+
+
+def moving(trial: Trial, note: str) -> Callable[[], None]:
+    """Complete a move."""
+    trial.prepare()
+    with trial.server.client() as client:
+        client.flushall()  # its files are in no layer
+    look = RedisIndex(trial.look.connection, "db", "t", LAYERS, ROWS)
+    old = entry(1, path=path_of(1, 2), layer="hot", chunk_time=1)
+    look.batch([old])
+    plan = look.get_move_plan("", "hot")
+    assert plan is not None
+    moved = msgspec.structs.replace(old, path=plan.path_to, layer="cold")
+    trial.settle(lambda: trial.layered.complete_move(plan, moved))
+
+    def check() -> None:
+        found = check_invariants(look, note)
+        assert [each.layer for each in found] == ["cold"], note
+        assert paths_of(found) == [plan.path_to], note
+        assert [each.paths for each in look.plans() if each.kind == "drop"] == [[old.path]], note
+
+    return check
+
+
+def reading(read: Callable[[Any], Sequence[str]]) -> Verb:
+    """Read what is there: whole, or not at all."""
+
+    def verb(trial: Trial, note: str) -> Callable[[], None]:
+        trial.prepare()
+        found = trial.settle(lambda: read(trial.index))
+
+        def check() -> None:
+            assert sorted(found) == [path_of(8), path_of(9)], note
+
+        return check
+
+    return verb
+
+
+READS: dict[str, Verb] = {
+    "query": reading(
+        lambda index: paths_of(index.query(after=entry(1).min_time, before=entry(9).max_time))
+    ),
+    "iter_query": reading(lambda index: paths_of(index.iter_query(size=1))),
+    "query_arrow": reading(lambda index: index.query_arrow().column("path").to_pylist()),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +259,11 @@ def trial(
 
 
 VERBS = [batch, completion, lease, renewal, giving_back]
+MORE = [
+    pytest.param(submission, id="submission"),
+    pytest.param(moving, id="moving"),
+    *(pytest.param(verb, id=name) for name, verb in READS.items()),
+]
 KINDS: list[tuple[Kind, Side]] = [
     ("cut", "request"),
     ("cut", "reply"),
@@ -225,9 +304,22 @@ def test_faults_at_some_bytes(trial: Trial, verb: Verb, seed: int) -> None:
         assert any(fired)
 
 
+@pytest.mark.parametrize("verb", MORE)
+def test_faults_at_few_bytes(trial: Trial, verb: Verb, seed: int) -> None:
+    """One byte of each request and answer, and the last."""
+    draw = random.Random(seed)
+    sizes = {side: length(trial, verb, side) for side in ("request", "reply")}
+    fired = [
+        try_at(trial, verb, Fault(kind, side, at), seed)
+        for kind, side in KINDS
+        for at in (draw.randrange(sizes[side]), sizes[side] - 1)
+    ]
+    assert any(fired)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(("kind", "side"), KINDS)
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *MORE])
 def test_faults_at_every_byte(trial: Trial, verb: Verb, kind: Kind, side: Side, seed: int) -> None:
     size = length(trial, verb, side)
     fired = [try_at(trial, verb, Fault(kind, side, at), seed) for at in range(size + 1)]

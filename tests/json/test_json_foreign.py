@@ -385,3 +385,12 @@ def test_values_are_an_object_of_base64_texts(tmp_path: Path) -> None:
     file.write_text("nonsense")
     with pytest.raises(CorruptState, match=r"kv\.json"):
         store.put("a", b"")
+
+
+@pytest.mark.parametrize("field", ["size_bytes", "row_count", "min_time", "max_time", "chunk_time"])
+def test_a_number_beyond_64_bits_is_damage(tmp_path: Path, field: str) -> None:
+    go_writes(data(tmp_path), [go_entry(1, **{field: 2**63})])
+    table = index(tmp_path)
+    for read in (table.get_all, table.query_arrow, lambda: table.query(after=1)):
+        with pytest.raises(CorruptState, match=r"metadata\.json is damaged"):
+            read()

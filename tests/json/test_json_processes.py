@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from interrupts import interrupted_at_steps
 from json_lab import HOURS, data, document, go_entry, go_writes, index, made, tiers
 
 from gigapi_metadata import JSONIndex, JSONKVStore, Unavailable
@@ -117,7 +120,8 @@ def test_a_lock_that_is_not_released_is_an_error(
     monkeypatch.setattr(lock, "LOCK_TIMEOUT_S", 0.2)
     table = index(tmp_path)
     table.batch([made(1)])
-    with lock.exclusive(str(tmp_path / "db/t/.gigapi/lock")):
+    with (tmp_path / "db/t/.gigapi/lock").open() as held_by_another:
+        fcntl.flock(held_by_another, fcntl.LOCK_EX)
         with pytest.raises(Unavailable, match=r"\.gigapi/lock"):
             table.batch([made(2)])
         assert table.get_all() == [made(1)], "readers don't wait"
@@ -230,3 +234,32 @@ def test_threads_share_a_value_store(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: store.put(f"k{n}", b"%d" % n), range(40)))
     assert [store.get(f"k{n}") for n in range(40)] == [b"%d" % n for n in range(40)]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what is left behind is closed late
+@pytest.mark.parametrize("way", [lock.exclusive, lock.shared])
+def test_an_interrupt_leaves_the_lock_to_others(tmp_path: Path, way: Callable[[str], Any]) -> None:
+    file = tmp_path / "lock"
+    file.touch()
+
+    def use() -> None:
+        with way(str(file)):
+            pass
+
+    for where in interrupted_at_steps(use, "json/lock.py"):
+        with file.open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pytest.fail(f"still held after an interrupt at {where}")
+
+
+def test_a_lock_left_behind_does_not_stop_its_thread(tmp_path: Path) -> None:
+    left = lock.exclusive(str(tmp_path / "lock"))
+    left.__enter__()  # and no signal lets it come to its end
+    with lock.exclusive(str(tmp_path / "lock")), (tmp_path / "lock").open() as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left.__exit__(None, None, None)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -95,6 +95,22 @@ def test_it_reads_the_tables_and_nothing_else(catalog: Catalog, secret: Path, qu
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT " + "(" * 5000,
+        "SELECT " + "abs(" * 900 + "1" + ")" * 900,
+        "SELECT " + "abs(" * 190 + "1" + ")" * 190,
+        "SELECT " + "(SELECT " * 300 + "1" + ")" * 300,
+        "SELECT 1 FROM db.t WHERE " + "NOT " * 900 + "true",
+        "SELECT " + "9" * 5000,
+    ],
+)
+def test_a_query_that_no_parser_should_see(catalog: Catalog, query: str) -> None:
+    with pytest.raises(QueryFailed, match=r"can't be parsed: it (is nested|holds a number)"):
+        catalog.sql(query)
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "FROM read_text('{file}')",

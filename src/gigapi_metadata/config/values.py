@@ -118,8 +118,8 @@ def truth(found: Found) -> bool:
 def whole(found: Found, low: int, high: int, rule: str) -> int:
     """A whole number from `low` to `high`; as text too."""
     value = found.value
-    if isinstance(value, str) and re.fullmatch("[+-]?[0-9]{1,20}", value.strip()):
-        value = int(value)
+    if isinstance(value, str) and re.fullmatch("[+-]?[0-9]{1,20}", digits := value.strip(" \t")):
+        value = int(digits)
     if type(value) is not int or not low <= value <= high:
         raise wrong(found, rule)
     return value

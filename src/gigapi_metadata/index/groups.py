@@ -119,7 +119,9 @@ class ThreadCommitter:
 
     def _start_anew(self) -> None:
         self._pid = os.getpid()
-        self._changed = threading.Condition(threading.Lock())
+        # Taken by itself: an interrupt in a Condition's own `with` may leave it locked.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._idle = False
         self._waiting: Waiting[Future[int]] = Waiting()
         self._thread: threading.Thread | None = None
@@ -141,7 +143,7 @@ class ThreadCommitter:
             self._start_anew()
         # It can't be cancelled any more: it may be under way.
         future.set_running_or_notify_cancel()
-        with self._changed:
+        with self._lock:
             self._waiting.put(change, future)
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -154,7 +156,7 @@ class ThreadCommitter:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._waiting:
                     self._idle = True
                     self._changed.wait(IDLE_S)
@@ -163,7 +165,7 @@ class ThreadCommitter:
                     self._thread = None
                     return
             self._let_others_join()
-            with self._changed:
+            with self._lock:
                 changes, futures = self._waiting.take()
             outcomes: Sequence[BaseException | None]
             try:
@@ -187,7 +189,7 @@ class ThreadCommitter:
         if thread is None or thread is threading.current_thread() or self._pid != os.getpid():
             return
         last: Future[int] = Future()
-        with self._changed:
+        with self._lock:
             if self._thread is None:
                 return
             self._waiting.put(Change(), last)

@@ -40,7 +40,7 @@ def _async_connection(
 
 
 def _verbs(
-    root: str,
+    connection: JSONConnection | AsyncJSONConnection,
     database: str,
     table: str,
     layers: tuple[Layer, ...],
@@ -52,8 +52,8 @@ def _verbs(
     def rules() -> Rules:
         return verbs.rules
 
-    places = Places(root, layers)
-    store = JSONStore(places, clock, rules)
+    places = Places(connection.root, layers)
+    store = JSONStore(places, clock, rules, broken_off=connection.broken_off)
     verbs = table_verbs(store, database, table, layers, rows, lease_s, drop_grace_s)
     places.table(verbs.ref)  # refuses names that no folder may have, before anything is done
     return verbs
@@ -84,7 +84,7 @@ class JSONIndex(Index[JSONConnection]):
         known = check_layers(layers)
         connection, owned = _connection(root, known)
         rows = merge_configurations
-        verbs = _verbs(connection.root, database, table, known, rows, lease_s, drop_grace_s, clock)
+        verbs = _verbs(connection, database, table, known, rows, lease_s, drop_grace_s, clock)
         super().__init__(connection, owned, verbs)
 
 
@@ -106,7 +106,7 @@ class AsyncJSONIndex(AsyncIndex[AsyncJSONConnection]):
         known = check_layers(layers)
         connection, owned = _async_connection(root, known)
         rows = merge_configurations
-        verbs = _verbs(connection.root, database, table, known, rows, lease_s, drop_grace_s, clock)
+        verbs = _verbs(connection, database, table, known, rows, lease_s, drop_grace_s, clock)
         super().__init__(connection, owned, verbs)
 
 

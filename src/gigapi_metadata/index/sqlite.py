@@ -64,7 +64,7 @@ class SQLiteIndex(Index[SQLiteConnection]):
     ) -> None:
         connection, owned = _connection(path, synchronous)
         verbs = table_verbs(
-            SQLiteStore(clock),
+            SQLiteStore(clock, connection.broken_off),
             database,
             table,
             layers,
@@ -93,7 +93,7 @@ class AsyncSQLiteIndex(AsyncIndex[AsyncSQLiteConnection]):
     ) -> None:
         connection, owned = _async_connection(path, synchronous)
         verbs = table_verbs(
-            SQLiteStore(clock),
+            SQLiteStore(clock, connection.broken_off),
             database,
             table,
             layers,

@@ -12,10 +12,12 @@ import threading
 from typing import Any, NamedTuple
 
 from gigapi_metadata.errors import InvalidCondition, MissingExtra
+from gigapi_metadata.pruning.limits import TOO_DEEP, fault_of
 
 Node = dict[str, Any]
 
 _PREFIX = "SELECT 1 WHERE "
+_LONGEST_SHOWN = 200
 _lock = threading.Lock()
 _local = threading.local()
 _databases: dict[int, Any] = {}  # by process: a fork can't go on with its parent's
@@ -42,8 +44,8 @@ def parse_expression(sql: str) -> Node:
     node = statements[0]["node"] if len(statements) == 1 else {}
     if not _is_plain(node):
         raise InvalidCondition(
-            f"{sql!r} is more than a condition; write what may stand after WHERE, without ORDER BY "
-            "or LIMIT"
+            f"{_quoted(sql)} is more than a condition; write what may stand after WHERE, without "
+            "ORDER BY or LIMIT"
         )
     found: Node = node["where_clause"]
     return found
@@ -58,26 +60,30 @@ def serialize(sql: str, offset: int = 0, shown: str | None = None) -> Node:
     """
     text = sql if shown is None else shown
     if "\0" in sql:
-        raise InvalidCondition(f"{text!r} holds a zero character")
+        raise InvalidCondition(f"{_quoted(text)} holds a zero character")
     try:
         sql.encode()
     except UnicodeEncodeError as fault:
-        raise InvalidCondition(f"{text!r} is not valid Unicode text") from fault
+        raise InvalidCondition(f"{_quoted(text)} is not valid Unicode text") from fault
+    if refused := fault_of(sql):
+        raise InvalidCondition(f"{_quoted(text)} can't be parsed: {refused}")
     # All rows: DuckDB's connection stays busy until the last one is fetched.
     rows = cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
     try:
         tree: Node = json.loads(rows[0][0])
     except RecursionError as fault:
-        raise InvalidCondition(f"{text[:60]!r}… is nested too deeply") from fault
+        raise InvalidCondition(f"{_quoted(text)} can't be parsed: {TOO_DEEP}") from fault
     if tree.get("error_type") == "not implemented":
-        raise InvalidCondition(f"{text!r} holds a statement that is no SELECT")
+        raise InvalidCondition(f"{_quoted(text)} holds a statement that is no SELECT")
     if tree.get("error"):
         where = ""
         if tree.get("position") is not None:
             before = sql.encode()[: int(tree["position"])].decode(errors="ignore")
             at = max(len(before) - offset, 0)
             where = f" at character {at + 1}: {text[at : at + 40]!r}"
-        raise InvalidCondition(f"{text!r}: {tree.get('error_message', 'not valid SQL')}{where}")
+        raise InvalidCondition(
+            f"{_quoted(text)}: {tree.get('error_message', 'not valid SQL')}{where}"
+        )
     return tree
 
 
@@ -150,6 +156,10 @@ def _duckdb() -> Any:
             "tuples such as ('temp', '>', 30)"
         ) from fault
     return duckdb
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:60]!r}…"
 
 
 def _is_plain(node: Node) -> bool:

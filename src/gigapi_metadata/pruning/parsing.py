@@ -9,6 +9,7 @@ from gigapi_metadata.errors import InvalidCondition
 from gigapi_metadata.pruning.comparisons import Comparison, In, IsNull
 from gigapi_metadata.pruning.conditions import Condition, Constant, Or, all_of
 from gigapi_metadata.pruning.instants import Zone, zone_of
+from gigapi_metadata.pruning.limits import TOO_DEEP
 from gigapi_metadata.pruning.translating import condition_from_duckdb
 from gigapi_metadata.pruning.values import Value, value_of
 
@@ -55,7 +56,10 @@ def parse_condition(where: Where, *, time_zone: str | None = None) -> Condition:
     if isinstance(where, str):
         from gigapi_metadata.pruning.parser import parse_expression
 
-        return condition_from_duckdb(parse_expression(where), time_zone=time_zone)
+        try:
+            return condition_from_duckdb(parse_expression(where), time_zone=time_zone)
+        except RecursionError as fault:
+            raise InvalidCondition(f"{where[:60]!r}… can't be parsed: {TOO_DEEP}") from fault
     return _parsed(where, zone_of(time_zone))
 
 

@@ -16,6 +16,7 @@ from gigapi_metadata.errors import FileMissing, InvalidName, QueryFailed
 from gigapi_metadata.model import TIME_COLUMNS, IndexEntry
 from gigapi_metadata.pruning import Condition, condition_from_duckdb
 from gigapi_metadata.pruning.conditions import all_of
+from gigapi_metadata.pruning.limits import TOO_DEEP
 from gigapi_metadata.sql.engine import Engine
 from gigapi_metadata.sql.files import arguments, locate
 from gigapi_metadata.sql.names import Finder, TableName
@@ -130,6 +131,8 @@ class Planner:
         except FileMissing:
             self.engine.schemas.forget()
             return self._plan(connection, text, wide)
+        except RecursionError as fault:
+            raise QueryFailed(f"the query can't be parsed: {TOO_DEEP}") from fault
 
     def _plan(self, connection: Any, text: str, wide: bool) -> Plan:
         statement = parse(connection, text)

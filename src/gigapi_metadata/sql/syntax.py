@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gigapi_metadata.errors import QueryFailed
+from gigapi_metadata.pruning.limits import fault_of
 from gigapi_metadata.sql.faults import marked
 
 Node = dict[str, Any]
@@ -44,6 +45,8 @@ def parse(connection: Any, text: str) -> Statement:
     """
     if not isinstance(text, str):
         raise QueryFailed(f"a query is a string, not {type(text).__name__}")
+    if fault := fault_of(text):
+        raise QueryFailed(f"the query can't be parsed: {fault}")
     explain, given = "", text
     if found := _EXPLAIN.match(text):
         explain = "EXPLAIN ANALYZE " if "analyze" in found[0].lower() else "EXPLAIN "

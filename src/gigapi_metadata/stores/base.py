@@ -46,6 +46,8 @@ def run(steps: Steps[T], perform: Callable[[Any], Any]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        steps.close()  # a signal may have raised between two steps: the verb is to know
 
 
 async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
@@ -62,6 +64,8 @@ async def arun(steps: Steps[T], perform: Callable[[Any], Awaitable[Any]]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+    finally:
+        steps.close()  # a signal may have raised between two steps: the verb is to know
 
 
 class Part(msgspec.Struct, frozen=True):

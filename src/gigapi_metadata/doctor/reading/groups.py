@@ -103,7 +103,7 @@ def _own_moves(asked: RedisConnection, node: Node) -> Counts:
     counts: Counts = dict.fromkeys(slots)
     with suppress(StoreError):  # may be forbidden
         for slot in slots:
-            counts[slot] = asked.perform(Plain(("CLUSTER", "COUNTKEYSINSLOT", slot)))
+            counts[slot] = asked.perform(Plain(("CLUSTER", "COUNTKEYSINSLOT", str(slot))))
     return counts
 
 

@@ -28,8 +28,8 @@ PINGS = 21
 SCAN_S = 2.0
 """How long to look for yesterday's keys."""
 
-SCAN_COUNT = 1000
-SAMPLES = 64
+SCAN_COUNT = "1000"
+SAMPLES = "64"
 _DAY_S = 86_400
 
 NOWHERE = TableRef("gigapi-doctor", "probe")
@@ -158,7 +158,7 @@ def _growth(reader: Reader, now_s: float) -> Growth | None:
     while True:
         pattern = f"files:*:date={day}"
         answer = reader.ask(
-            "SCAN", Command(("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT))
+            "SCAN", Command(("SCAN", str(cursor), "MATCH", pattern, "COUNT", SCAN_COUNT))
         )
         if answer is None:
             return None

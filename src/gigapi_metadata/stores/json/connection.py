@@ -12,6 +12,7 @@ import msgspec
 from gigapi_metadata.errors import MetadataError, StoreError
 from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.stores import surroundings
+from gigapi_metadata.stores.broken_off import BrokenOff, Fate, in_thread
 from gigapi_metadata.stores.json import journal, lock
 from gigapi_metadata.stores.json.places import Places, TablePlaces
 from gigapi_metadata.stores.json.session import FileCache, Session
@@ -26,6 +27,7 @@ class TableRequest(msgspec.Struct, frozen=True):
     writes: alone, and what it changes is written; all of it, or, with an exception, nothing.
     makes: also when there is no such table yet.
     in_order: what it changes in one folder may arrive one after the other, entries first.
+    fate: is told whether the changes were made.
     """
 
     places: TablePlaces
@@ -33,6 +35,7 @@ class TableRequest(msgspec.Struct, frozen=True):
     writes: bool = False
     makes: bool = False
     in_order: bool = False
+    fate: Fate | None = None
 
 
 class PlainRequest(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ class JSONConnection:
         self.root = self.places.root
         self._cache = FileCache()
         self._watch = Watch("json", str(self.root))
+        self.broken_off = BrokenOff()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
@@ -105,10 +109,18 @@ class JSONConnection:
             result = request.work(session)
             writes = session.writes()
             if writes:
+                fate = request.fate or Fate()
                 one_folder = len({(write.place, write.dir) for write in writes}) == 1
-                versions = journal.commit(
-                    places, state, writes, in_order=request.in_order and one_folder
-                )
+                try:
+                    versions = journal.commit(
+                        places, state, writes, in_order=request.in_order and one_folder
+                    )
+                    fate.made = True
+                except Exception:
+                    raise
+                except BaseException:  # a signal has raised
+                    fate.made = journal.has_made(places, writes)
+                    raise
                 session.written(writes, versions)
             return result
 
@@ -123,15 +135,15 @@ class AsyncJSONConnection:
         self._blocking = JSONConnection(root, layers)
         self.root, self.layers = self._blocking.root, self._blocking.layers
         self.places = self._blocking.places
+        self.broken_off = self._blocking.broken_off
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.root!r})"
 
     async def perform(self, request: TableRequest | PlainRequest) -> Any:
         """As `JSONConnection.perform`, awaitable."""
-        import asyncio  # costs a command line 30 ms that has no use for it
-
-        return await asyncio.to_thread(self._blocking.perform, request)
+        fate = request.fate if isinstance(request, TableRequest) else None
+        return await in_thread(self._blocking.perform, request, fate)
 
     async def close(self) -> None:
         """Forget what was read. May be called again."""

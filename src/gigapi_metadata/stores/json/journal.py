@@ -185,6 +185,17 @@ def commit(
     return versions
 
 
+def has_made(places: TablePlaces, writes: Sequence[Write]) -> bool:
+    """Whether a commit that was broken off has been made; it is carried to its end. Under the lock.
+
+    All of it is there once the first file is: the others follow from the journal, or are plans,
+    which are made anew for files without one.
+    """
+    recover(places)
+    found = files.read(writes[0].target)
+    return found is not None and found[1] == writes[0].content
+
+
 def _rename_in_order(writes: Sequence[Write], sources: Sequence[str]) -> None:
     files.rename(sources[0], writes[0].target)
     try:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from gigapi_metadata.errors import CorruptState, InvalidName
-from gigapi_metadata.model import IndexEntry, Stats
+from gigapi_metadata.model import IndexEntry, Int64, Stats
 from gigapi_metadata.names import check_path, dir_of
 from gigapi_metadata.stores.base import TableRef
 from gigapi_metadata.timerange import INT64_MAX
@@ -39,11 +39,11 @@ class _FileText(msgspec.Struct, frozen=True):
     """An entry as it is read: what the older form lacks has a default."""
 
     path: str
-    size_bytes: int = 0
-    row_count: int = 0
-    chunk_time: int = 0
-    min_time: int = 0
-    max_time: int = 0
+    size_bytes: Int64 = 0
+    row_count: Int64 = 0
+    chunk_time: Int64 = 0
+    min_time: Int64 = 0
+    max_time: Int64 = 0
     layer: str | None = None
     min: msgspec.Raw = _NULL
     max: msgspec.Raw = _NULL

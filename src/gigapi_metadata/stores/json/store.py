@@ -21,6 +21,7 @@ from gigapi_metadata.stores.base import (
     columns_of,
     one_by_one,
 )
+from gigapi_metadata.stores.broken_off import BrokenOff, Fate
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
 from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
@@ -38,6 +39,7 @@ class JSONStore(JSONRepairs):
     clock: tells the Unix time, for leases and timeouts.
     rules: the table's, under which plans are made for files that GigAPI itself has added.
     values_file: where keys and values are kept; beside the databases when None.
+    broken_off: the connection's.
     """
 
     ref = TableRef
@@ -48,10 +50,12 @@ class JSONStore(JSONRepairs):
         clock: Clock = time.time,
         rules: Callable[[], Rules] = lambda: _NO_RULES,
         values_file: str | None = None,
+        broken_off: BrokenOff | None = None,
     ) -> None:
         self._places = places
         self._clock = clock
         self._rules = rules
+        self._broken_off = broken_off or BrokenOff()
         self._values_file = values_file or values.file_in(places.root)
 
     def check_paths(self, paths: Iterable[str]) -> None:
@@ -69,12 +73,19 @@ class JSONStore(JSONRepairs):
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`."""
-        yield TableRequest(
-            self._places.table(table),
-            partial(self._commit, change, rules),
-            writes=True,
-            makes=bool(change.add),
-            in_order=change.ends is None,
+
+        def make(change: Change, fate: Fate) -> Steps[None]:
+            yield TableRequest(
+                self._places.table(table),
+                partial(self._commit, change, rules),
+                writes=True,
+                makes=bool(change.add),
+                in_order=change.ends is None,
+                fate=fate,
+            )
+
+        return self._broken_off.commit(
+            table, change, make, lambda fate: PlainRequest(lambda _: fate.wait())
         )
 
     def _commit(self, change: Change, rules: Rules, session: Session) -> None:

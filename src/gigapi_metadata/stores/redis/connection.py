@@ -21,6 +21,7 @@ from redis.exceptions import AskError, MaxConnectionsError, ResponseError
 from gigapi_metadata.errors import MetadataError
 from gigapi_metadata.stores.base import arun, run
 from gigapi_metadata.stores.redis import health, scripts, topology
+from gigapi_metadata.stores.redis.answers import check_answer
 from gigapi_metadata.stores.redis.attempts import (
     CALL_S,
     FAILURES,
@@ -30,6 +31,7 @@ from gigapi_metadata.stores.redis.attempts import (
 from gigapi_metadata.stores.redis.common import Common, as_configuration, tried
 from gigapi_metadata.stores.redis.durability import Durability, Unconfirmed
 from gigapi_metadata.stores.redis.health import INFO, Asked
+from gigapi_metadata.stores.redis.pool import Turns
 from gigapi_metadata.stores.redis.routing import Look, To
 from gigapi_metadata.stores.redis.scripts import Command, Request
 from gigapi_metadata.stores.redis.slots import Address
@@ -56,14 +58,15 @@ class RedisConnection(Common):
         self._looking = threading.Lock()
         self._nodes: dict[Address, redis.Redis] = {}
         # Their clients refuse a call when all connections are busy; it is to wait.
-        self._turns = threading.BoundedSemaphore(int(self._options["max_connections"]))
+        self._turns = Turns(int(self._options["max_connections"]))
         if not self.clustered:
             _ = self.client
 
     @cached_property
     def client(self) -> redis.Redis:
         """redis-py's own client; of a cluster, its RedisCluster, through which no request of ours
-        goes, and which asks the nodes for their slots when it is made: at first use."""
+        goes, and which asks the nodes for their slots when it is made: at first use.
+        After an interrupt it is another."""
         with self._making:
             if self._made is None:
                 target = self.target
@@ -84,6 +87,7 @@ class RedisConnection(Common):
         while True:
             try:
                 answer = self._exchange(request, attempts)
+                check_answer(request, answer)
                 break
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None
@@ -108,6 +112,16 @@ class RedisConnection(Common):
             return client.execute_command(*command.args)
 
     def _exchange(self, request: Request, attempts: Attempts) -> Any:
+        try:
+            return self._sent(request, attempts)
+        except Exception:
+            raise
+        except BaseException:
+            # A signal has raised, wherever: a connection may be lost to its pool.
+            self._make_anew()
+            raise
+
+    def _sent(self, request: Request, attempts: Attempts) -> Any:
         if not self._failover and request.confirm is None:
             attempts.begin()
             return exchange(self.client, request, self._how(attempts))
@@ -149,19 +163,29 @@ class RedisConnection(Common):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=POOL_TIMEOUT_S):
+        turns = self._turns
+        if not turns.take(POOL_TIMEOUT_S):
             raise MaxConnectionsError("No connection available.")
         try:
             yield
         finally:
-            self._turns.release()
+            turns.give_back()
+
+    def _make_anew(self) -> None:
+        """Have other clients from now on. Calls under way in other threads end with the old ones,
+        which close their connections when nobody holds them any more."""
+        self._turns = Turns(int(self._options["max_connections"]))
+        self._tried = set()
+        self._nodes = {}
+        self._made = None
+        self.__dict__.pop("client", None)
 
     def _node(self, address: Address) -> redis.Redis:
         """The client of one node of the cluster."""
         with self._making:
             if address not in self._nodes:
                 self._nodes[address] = topology.node(address, self._options)
-        return self._nodes[address]
+            return self._nodes[address]
 
     def load_scripts(self) -> None:
         """Make the scripts known to the server ahead of their first use."""
@@ -218,6 +242,7 @@ class AsyncRedisConnection(Common):
         while True:
             try:
                 answer = await self._exchange(request, attempts)
+                check_answer(request, answer)
                 break
             except Unconfirmed as fault:
                 raise unconfirmed(fault, request, self.shown_url) from None

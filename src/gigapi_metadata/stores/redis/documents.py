@@ -13,8 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from gigapi_metadata.errors import CorruptState
-from gigapi_metadata.model import DOCUMENT_NAMES, IndexEntry, Stats
+from gigapi_metadata.model import DOCUMENT_NAMES, IndexEntry, Int64, Stats
 from gigapi_metadata.stores.base import ENTRY_NUMBERS, ENTRY_TEXTS, Columns
+from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 
 
 class _Document(msgspec.Struct):
@@ -65,12 +66,12 @@ class Row(msgspec.Struct, gc=False, rename=DOCUMENT_NAMES):
     """A document of which nothing is kept but what `columns` need: statistics stay JSON."""
 
     path: str
-    size_bytes: int
-    min_time: int
-    max_time: int
+    size_bytes: Int64
+    min_time: Int64
+    max_time: Int64
     layer: str = ""
-    row_count: int = 0
-    chunk_time: int = 0
+    row_count: Int64 = 0
+    chunk_time: Int64 = 0
     min_data: msgspec.Raw = msgspec.Raw(b"null")
     max_data: msgspec.Raw = msgspec.Raw(b"null")
     writer_id: str = ""
@@ -93,7 +94,8 @@ def decode(document: bytes, key: str) -> IndexEntry:
     """The entry of a stored document, whoever wrote it; `key` is named when it can't be read.
 
     Raises:
-        CorruptState: it is no JSON, or lacks database, table, path or its times.
+        CorruptState: it is no JSON, lacks database, table, path or its times, or a number of it is
+            beyond 64 bits.
     """
     try:
         return _decode(document)
@@ -163,11 +165,11 @@ def _decode_leniently(document: bytes, key: str) -> IndexEntry:
             database=found.database,
             table=found.table,
             path=found.path,
-            size_bytes=int(found.size_bytes or 0),
+            size_bytes=_int64(found.size_bytes or 0),
             min_time=_time(found.str_min_time, found.min_time),
             max_time=_time(found.str_max_time, found.max_time),
             layer=found.layer or "",
-            row_count=int(found.row_count or 0),
+            row_count=_int64(found.row_count or 0),
             chunk_time=_time(found.str_chunk_time, found.chunk_time),
             min_data=_stats(found.min),
             max_data=_stats(found.max),
@@ -179,7 +181,16 @@ def _decode_leniently(document: bytes, key: str) -> IndexEntry:
 
 
 def _time(exact: str | None, rounded: float | None) -> int:
-    return int(exact) if exact else int(rounded or 0)
+    return _int64(int(exact) if exact else rounded or 0)
+
+
+def _int64(value: float) -> int:
+    """A number as GigAPI can have written it: not beyond 64 bits, but for the rounding of cjson."""
+    if value == INT64_MAX + 1 and isinstance(value, float):
+        return INT64_MAX
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise ValueError("a number is beyond 64 bits")
+    return int(value)
 
 
 def _stats(value: Any) -> Stats | None:

@@ -53,17 +53,17 @@ class Durability(msgspec.Struct, frozen=True):
         return f"replicated:{self.replicas}" if self.replicas else "local"
 
     @property
-    def question(self) -> tuple[str | int, ...]:
+    def question(self) -> tuple[str, ...]:
         """The command that waits until the last write is as safe as asked, and counts."""
-        milliseconds = round(WAIT_S * 1000)
+        milliseconds = str(round(WAIT_S * 1000))
         if self.fsynced:
-            return ("WAITAOF", 1, 0, milliseconds)
-        return ("WAIT", self.replicas, milliseconds)
+            return ("WAITAOF", "1", "0", milliseconds)
+        return ("WAIT", str(self.replicas), milliseconds)
 
     @property
-    def trial(self) -> tuple[str | int, ...]:
+    def trial(self) -> tuple[str, ...]:
         """The same for no write, answered at once: an error where it can't be asked."""
-        return ("WAITAOF", 1, 0, 1) if self.fsynced else ("WAIT", 0, 1)
+        return ("WAITAOF", "1", "0", "1") if self.fsynced else ("WAIT", "0", "1")
 
     @property
     def remedy(self) -> str:
@@ -91,20 +91,20 @@ class Confirm(msgspec.Struct, frozen=True):
     receipt: tuple[str, str, int] | None = None
 
     @property
-    def trials(self) -> list[tuple[str | int, ...]]:
+    def trials(self) -> list[tuple[str, ...]]:
         """`commands` for no write, answered at once: errors where they can't be sent."""
         if self.receipt is None:
             return [self.durability.trial]
         key, _, seconds = self.receipt
-        return [self.durability.trial, ("GETEX", key, "EX", seconds)]
+        return [self.durability.trial, ("GETEX", key, "EX", str(seconds))]
 
     @property
-    def commands(self) -> list[tuple[str | int, ...]]:
+    def commands(self) -> list[tuple[str, ...]]:
         """What is sent behind the write, on the same connection."""
         if self.receipt is None:
             return [self.durability.question]
         key, _, seconds = self.receipt
-        return [("GETEX", key, "EX", seconds), self.durability.question]
+        return [("GETEX", key, "EX", str(seconds)), self.durability.question]
 
     def fault(self, written: Any, answers: Sequence[Any]) -> str:
         """What is wrong by the answers to `commands`, errors among them; "" if nothing is.

@@ -37,8 +37,15 @@ def plans_from(table: TableRef, queue: QueueRef, reply: bytes) -> list[Plan]:
         CorruptState: the first one lacks what its kind must have. A later one is left to come back
             when its lease has run out.
     """
+    try:
+        handed_out = msgspec.json.decode(reply, type=list[dict[str, Any]])
+    except FAULTS as fault:
+        raise CorruptState(
+            f"a {queue.kind} queue of {table.database}.{table.table} holds an item that can't be "
+            f"read: {fault}"
+        ) from fault
     plans: list[Plan] = []
-    for handed in msgspec.json.decode(reply):
+    for handed in handed_out:
         try:
             plans.append(_plan(table, queue, handed))
         except CorruptState:

@@ -7,6 +7,7 @@ others write faster than it is mended - the hashes answer.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
@@ -258,7 +259,14 @@ def _fetched(
     wanted: dict[str, list[bytes]] = {}
     for dir, records in zip(cells[::2], cells[1::2], strict=True):
         day = dir.partition(b"/")[0].decode(errors="surrogateescape")
-        head, names = dir + b"/", names_within(records, selection.window)
+        head = dir + b"/"
+        try:
+            names = names_within(records, selection.window)
+        except struct.error as fault:
+            raise CorruptState(
+                f"a cell of the time index of {table.database}.{table.table} can't be read; "
+                f"`gigapi-metadata reindex {table.database}.{table.table}` makes it anew"
+            ) from fault
         wanted.setdefault(keys.files(table, day), []).extend([head + name for name in names])
     entries: list[PlacedT] = []
     for key, found in wanted.items():

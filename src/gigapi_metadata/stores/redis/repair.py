@@ -84,7 +84,7 @@ class RedisRepairs:
         plans: list[StoredPlan] = []
         for start in range(0, len(lists), _LISTS_AT_ONCE):
             part = lists[start : start + _LISTS_AT_ONCE]
-            items = yield Pipeline([("LRANGE", queue.key, 0, -1) for queue in part])
+            items = yield Pipeline([("LRANGE", queue.key, "0", "-1") for queue in part])
             for queue, raws in zip(part, items, strict=True):
                 plans += (_stored_plan(queue, raw, records) for raw in raws)
         return plans

@@ -245,7 +245,7 @@ class Router:
     def _scan_node(self, node: Address, request: Scan, found: set[bytes]) -> Steps[None]:
         cursor = 0
         while True:
-            step = Plain(("SCAN", cursor, "MATCH", request.pattern, "COUNT", SCAN_COUNT))
+            step = Plain(("SCAN", str(cursor), "MATCH", request.pattern, "COUNT", str(SCAN_COUNT)))
             place, keys = yield from self._sent(To(node, step))
             found.update(keys)
             cursor = int(place)

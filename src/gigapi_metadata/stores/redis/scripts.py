@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 
@@ -62,7 +61,8 @@ ALL = (
 )
 
 
-Argument = str | bytes | int
+Argument = str | bytes
+"""Never a number: see packing.py."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -84,10 +84,10 @@ class Call(msgspec.Struct, frozen=True):
         """Whether it changes anything."""
         return self.script.writes
 
-    def head(self, *, unknown_script: bool = False) -> tuple[Any, ...]:
+    def head(self, *, unknown_script: bool = False) -> tuple[Argument, ...]:
         """What is sent before `arguments`: the script by its hash, or its source; keys; the job."""
         script = ("EVAL", self.script.source) if unknown_script else ("EVALSHA", self.script.sha)
-        return (*script, len(self.keys), *self.keys, self.job)
+        return (*script, str(len(self.keys)), *self.keys, self.job)
 
 
 class Command(msgspec.Struct, frozen=True):

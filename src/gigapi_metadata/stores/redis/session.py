@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from gigapi_metadata.stores.base import TableRef
@@ -73,6 +73,12 @@ class Receipts:
         """The write under the receipt of this key was sent more than once: although it has been
         answered, one of them may still be on its way. Its slot is not used again."""
         self._doubtful.add(receipt)
+
+    def withhold(self, slot: int) -> None:
+        """The outcome of a write is unknown after all, although its slot may just have been given
+        back: it is not used again."""
+        with suppress(ValueError):
+            self._free.remove(slot)
 
     def give_back(self, client: str, slot: int, receipt: str, *, reusable: bool) -> None:
         """The slot is free again, unless it was the parent process's or its receipt is doubted."""

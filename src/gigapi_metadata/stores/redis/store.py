@@ -102,7 +102,7 @@ class RedisStore(RedisWrites, RedisRepairs):
         plans: list[QueuedPlan] = []
         for start in range(0, len(lists), LISTS_AT_ONCE):
             part = lists[start : start + LISTS_AT_ONCE]
-            found = yield Pipeline([("LRANGE", queue.key, 0, -1) for queue in part])
+            found = yield Pipeline([("LRANGE", queue.key, "0", "-1") for queue in part])
             for queue, items in zip(part, found, strict=True):
                 plans.extend(plans_in(queue, items, records))
         return plans

@@ -24,6 +24,8 @@ from redis.retry import Retry
 from gigapi_metadata.errors import InvalidConfiguration
 from gigapi_metadata.stores.redis.encryption import encrypts_in_time
 from gigapi_metadata.stores.redis.greeting import async_greets_in_time, greets_in_time
+from gigapi_metadata.stores.redis.packing import Packer
+from gigapi_metadata.stores.redis.pool import Stack
 from gigapi_metadata.stores.redis.routing import LOOK_S
 from gigapi_metadata.stores.redis.sentinels import AsyncSentinels, Sentinels
 from gigapi_metadata.stores.redis.slots import Address
@@ -102,7 +104,7 @@ def blocking(
     url, settings: what redis-py is told of the server; sentinels: the login at those.
     """
     if topology.kind == "server":
-        pool = redis.BlockingConnectionPool.from_url(url, **settings)
+        pool = redis.BlockingConnectionPool.from_url(url, queue_class=Stack, **settings)
         return _in_time(redis.Redis.from_pool(pool))
     options = _options(redis.connection.parse_url(url), settings)  # type: ignore[no-untyped-call]
     if topology.kind == "cluster":
@@ -121,6 +123,7 @@ def _in_time(client: Any) -> Any:
     if issubclass(pool.connection_class, redis.SSLConnection):
         pool.connection_class = encrypts_in_time(pool.connection_class)
     pool.connection_class = greets_in_time(pool.connection_class)
+    pool.connection_kwargs["command_packer"] = Packer()
     return client
 
 

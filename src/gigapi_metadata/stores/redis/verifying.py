@@ -25,7 +25,7 @@ def verify(table: TableRef, days: Iterable[str]) -> Steps[list[str]]:
     """What is wrong with the time index and no query would notice, a sentence each. `days` are
     those that have files, whether the index knows of them or not."""
     hashes = [keys.folders(table), keys.seen(table), keys.full(table), keys.indexed(table)]
-    cells = ("ZRANGE", keys.cells(table), 0, -1)
+    cells = ("ZRANGE", keys.cells(table), "0", "-1")
     *dirs, indexed, members = yield Pipeline([*(("HKEYS", key) for key in hashes), cells])
     known: dict[bytes, set[bytes]] = {
         day: set() for day in (*indexed, *(day.encode(errors="surrogateescape") for day in days))

@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import hiredis
 from redis import exceptions
 from redis.exceptions import ResponseError
 
 from gigapi_metadata.stores.redis.durability import Unconfirmed
+from gigapi_metadata.stores.redis.packing import as_stored, pack
 from gigapi_metadata.stores.redis.scripts import (
     SCAN_COUNT,
     Command,
@@ -146,7 +146,12 @@ class Answers:
         if request.confirm is not None and (fault := request.confirm.fault(told[0], told[1:])):
             raise Unconfirmed(fault)
         if isinstance(request, Command) and request.args[0] in client.response_callbacks:
-            return client.response_callbacks[request.args[0]](told[0])
+            try:
+                return client.response_callbacks[request.args[0]](told[0])
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise exceptions.InvalidResponse(
+                    f"{request.args[0]!s} was answered by nonsense; is it a Redis server?"
+                ) from error
         return told[0]
 
 
@@ -176,19 +181,19 @@ def packed(request: Request, how: How) -> Iterator[bytes]:
         yield ask
     yield from _packed(request, how.unknown_script)
     if request.confirm is not None:
-        yield b"".join(ask + _pack(command) for command in request.confirm.commands)
+        yield b"".join(ask + pack(command) for command in request.confirm.commands)
 
 
 def _packed(request: Request, unknown_script: bool) -> Iterator[bytes]:
     assert not isinstance(request, Scan), "a scan is many requests"
     if isinstance(request, Pipeline):
-        yield b"".join([_pack(command) for command in request.commands])
+        yield b"".join([pack(command) for command in request.commands])
         return
     if isinstance(request, (Command, Plain)):
-        yield _pack((*str(request.args[0]).split(), *request.args[1:]))
+        yield pack((*str(request.args[0]).split(), *request.args[1:]))
         return
     head = request.head(unknown_script=unknown_script)
-    first = _pack(head)
+    first = pack(head)
     rest = first[first.index(b"\n") + 1 :]
     parts = [b"*%d\r\n" % (len(head) + len(request.arguments)), rest]
     size = len(rest)
@@ -199,23 +204,6 @@ def _packed(request: Request, unknown_script: bool) -> Iterator[bytes]:
             yield b"".join(parts)
             parts, size = [], 0
     yield b"".join(parts)
-
-
-def _pack(arguments: Sequence[Any]) -> bytes:
-    try:
-        command: bytes = hiredis.pack_command(tuple(arguments))
-    except UnicodeEncodeError:
-        command = hiredis.pack_command(tuple(_as_stored(arguments)))
-    return command
-
-
-def _as_stored(arguments: Sequence[Any]) -> list[Any]:
-    """Arguments of which some are names that were read off the server and are no UTF-8: what could
-    not be decoded stands in them as Python has it."""
-    return [
-        each.encode(errors="surrogateescape") if isinstance(each, str) else each
-        for each in arguments
-    ]
 
 
 def _through_client(request: Request, how: How) -> bool:
@@ -241,8 +229,8 @@ def through_client(client: Any, request: Request, *, unknown_script: bool = Fals
 
 
 def _named(arguments: Sequence[Any]) -> list[Any]:
-    """As `_as_stored`; redis-py looks for the command's name, which is text."""
-    return [arguments[0], *_as_stored(arguments[1:])]
+    """As `as_stored`; redis-py looks for the command's name, which is text."""
+    return [arguments[0], *as_stored(arguments[1:])]
 
 
 async def _gathered(found: AsyncIterator[bytes]) -> set[bytes]:

@@ -261,13 +261,14 @@ class RedisWrites:
             confirm = Confirm(self._durability, (receipt, token, RECEIPT_S))
         try:
             answer = yield Call(script, [receipt, *script_keys], _pack(job), arguments, confirm)
+            receipts.give_back(client, slot, receipt, reusable=ticket is None)
+            return answer
         except BaseException as fault:
             unknown = isinstance(fault, OutcomeUnknown) or not isinstance(fault, MetadataError)
             if unknown and about is not None:
+                receipts.withhold(slot)
                 self._session.unsettled.add(about(), used)
             raise
-        receipts.give_back(client, slot, receipt, reusable=ticket is None)
-        return answer
 
     def _settle(
         self, table: TableRef, ticket: Ticket, *, durable: bool = False

@@ -25,6 +25,7 @@ from gigapi_metadata.errors import (
 )
 from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.stores.broken_off import BrokenOff, Fate, in_thread
 from gigapi_metadata.stores.sqlite.streaming import Begin, Fetch, Reading
 from gigapi_metadata.stores.watch import Watch
 
@@ -78,12 +79,14 @@ class Transaction(msgspec.Struct, frozen=True):
 
     creates: with `writes`, the file is made if it is not there; else `work` finds it empty.
     single: `work` runs one statement, which is a transaction by itself.
+    fate: is told whether the transaction was made.
     """
 
     work: Callable[[Database], Any]
     writes: bool = False
     creates: bool = True
     single: bool = False
+    fate: Fate | None = None
 
 
 Request = Transaction | Begin | Fetch
@@ -119,6 +122,7 @@ class SQLiteConnection:
         self._idle: deque[Database] = deque()
         self._closed = False
         self._watch = Watch("sqlite", str(self.path))
+        self.broken_off = BrokenOff()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -297,15 +301,15 @@ class AsyncSQLiteConnection:
     ) -> None:
         self._blocking = SQLiteConnection(path, synchronous=synchronous)
         self.path = self._blocking.path
+        self.broken_off = self._blocking.broken_off
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
     async def perform(self, request: Request) -> Any:
         """As `SQLiteConnection.perform`, awaitable."""
-        import asyncio  # costs a command line 30 ms that has no use for it
-
-        return await asyncio.to_thread(self._blocking.perform, request)
+        fate = request.fate if isinstance(request, Transaction) else None
+        return await in_thread(self._blocking.perform, request, fate)
 
     async def close(self) -> None:
         """Close all connections. May be called again."""
@@ -331,17 +335,23 @@ _abandoned: list[deque[Database]] = []
 
 
 def _in_transaction(connection: Database, request: Transaction) -> Any:
-    if request.single:
-        return request.work(connection)
-    connection.execute("BEGIN IMMEDIATE" if request.writes else "BEGIN")
+    before = connection.total_changes
     try:
+        if request.single:
+            return request.work(connection)
+        connection.execute("BEGIN IMMEDIATE" if request.writes else "BEGIN")
         result = request.work(connection)
         connection.execute("COMMIT")
+        return result
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+            before = connection.total_changes
         raise
-    return result
+    finally:
+        # Asked for like this, it is right also when a signal has raised behind the COMMIT.
+        if request.fate is not None:
+            request.fate.made = connection.total_changes != before
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ from gigapi_metadata.stores.base import (
     TableRef,
     one_by_one,
 )
+from gigapi_metadata.stores.broken_off import BrokenOff, Fate
 from gigapi_metadata.stores.sqlite import leases, queues, reading, writing
 from gigapi_metadata.stores.sqlite.connection import Database, Transaction
 from gigapi_metadata.stores.sqlite.repair import SQLiteRepairs
@@ -31,12 +32,14 @@ _HOLDS_FILES = "EXISTS (SELECT 1 FROM files WHERE table_id = tables.id)"
 
 
 class SQLiteStore(SQLiteRepairs):
-    """Answers for every table of one file. `clock` tells the Unix time, for leases and timeouts."""
+    """Answers for every table of one file. `clock` tells the Unix time, for leases and timeouts;
+    `broken_off` is the connection's."""
 
     ref = TableRef
 
-    def __init__(self, clock: Clock = time.time) -> None:
+    def __init__(self, clock: Clock = time.time, broken_off: BrokenOff | None = None) -> None:
         self._clock = clock
+        self._broken_off = broken_off or BrokenOff()
 
     def check_paths(self, paths: Iterable[str]) -> None:
         """Every legal path will do."""
@@ -45,18 +48,29 @@ class SQLiteStore(SQLiteRepairs):
 
     def commit(self, table: TableRef, change: Change, rules: Rules) -> Steps[None]:
         """See `Store.commit`."""
-        arriving = writing.arrival(change, rules)
-        if arriving is not None and (
-            yield Transaction(
-                lambda db: writing.arrive(db, table, *arriving), writes=True, single=True
-            )
-        ):
-            return
 
-        def work(db: Database) -> None:
-            writing.commit(db, table, change, rules, int(self._clock()))
+        def make(change: Change, fate: Fate) -> Steps[None]:
+            arriving = writing.arrival(change, rules)
+            if arriving is not None and (
+                yield Transaction(
+                    lambda db: writing.arrive(db, table, *arriving),
+                    writes=True,
+                    single=True,
+                    fate=fate,
+                )
+            ):
+                return
 
-        yield Transaction(work, writes=True, creates=writing.creates(change))
+            def work(db: Database) -> None:
+                writing.commit(db, table, change, rules, int(self._clock()))
+
+            # Nothing has come of the first try.
+            fate.begin_anew()
+            yield Transaction(work, writes=True, creates=writing.creates(change), fate=fate)
+
+        return self._broken_off.commit(
+            table, change, make, lambda fate: Transaction(lambda _: fate.wait(), single=True)
+        )
 
     def lease(
         self, table: TableRef, queue: QueueRef, lease_s: int, limit: int
