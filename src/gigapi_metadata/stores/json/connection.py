@@ -12,7 +12,7 @@ import msgspec
 from gigapi_metadata.errors import MetadataError, StoreError
 from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.stores.json import journal, lock
-from gigapi_metadata.stores.json.places import Places, TablePlaces
+from gigapi_metadata.stores.json.places import Places, TablePlaces, refuse_links
 from gigapi_metadata.stores.json.session import FileCache, Session
 
 _READ_ATTEMPTS = 5
@@ -76,6 +76,7 @@ class JSONConnection:
 
     def read(self, places: TablePlaces, work: Callable[[Session], Any]) -> Any:
         """What `work` finds in the table, seeing each change whole or not at all."""
+        refuse_links(os.path.dirname(places.home), places.home)
         for _ in range(_READ_ATTEMPTS):
             before = journal.read(places)
             result = work(Session(places, self._cache, before.moved(places)))

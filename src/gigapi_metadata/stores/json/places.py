@@ -47,6 +47,11 @@ class Place(NamedTuple):
         """The folder of files on their way to their place."""
         return os.path.join(self.folder, OWN, "new")
 
+    @property
+    def aside(self) -> str:
+        """The folder of what a repair has put aside."""
+        return os.path.join(self.folder, OWN, "aside")
+
     def data(self, dir: str, name: str) -> str:
         """A file of ours or of GigAPI's beside the data files of `dir`."""
         return os.path.join(self.folder, "data", dir, name)
@@ -57,9 +62,11 @@ class Place(NamedTuple):
 
 
 class TablePlaces(NamedTuple):
-    """Where one table lies. `home` is the folder of what is kept once for the whole table."""
+    """Where one table lies. `home` is the folder of what is kept once for the whole table, `base`
+    the one that it must not leave."""
 
     ref: TableRef
+    base: str
     home: str
     places: tuple[Place, ...]
 
@@ -143,6 +150,7 @@ class Places:
         home = os.path.join(first, *ref, OWN)
         return TablePlaces(
             ref,
+            first,
             home,
             tuple(
                 Place(layer, os.path.join(base, *ref), base)
@@ -245,6 +253,37 @@ def _subfolders(folder: str) -> list[str]:
             return [entry.name for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def check_own_folders(places: TablePlaces) -> None:
+    """Refuse folders of ours that are symbolic links, wherever these lead: what lies in them is
+    written, and removed, without a look at what it is.
+
+    Raises:
+        StoreError: one is.
+    """
+    table = os.path.dirname(places.home)
+    check_inside(places.base, places.home)
+    refuse_links(table, places.new)
+    for place in places.places:
+        check_inside(place.base, place.new)
+        is_in_home = place.folder.startswith(places.home + os.sep)
+        refuse_links(table if is_in_home else place.folder, place.new)
+
+
+def refuse_links(top: str, folder: str) -> None:
+    """Refuse `folder` if it, or a folder between `top` and it, is a symbolic link.
+
+    Raises:
+        StoreError: one is.
+    """
+    path = top
+    for name in os.path.relpath(folder, top).split(os.sep):
+        path = os.path.join(path, name)
+        if os.path.islink(path):
+            raise StoreError(
+                f"{path} is a symbolic link; the catalog's own folders must be real ones"
+            )
 
 
 def check_inside(base: str, path: str) -> None:
