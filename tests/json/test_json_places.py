@@ -23,6 +23,7 @@ from gigapi_metadata import (
     connect,
     connect_async,
 )
+from gigapi_metadata.stores.json.places import MAX_DEPTH
 
 S3 = Layer("s3://key:secret@host/bucket/prefix", "far", type="s3")
 
@@ -129,6 +130,17 @@ def test_folders_of_any_depth_hold_files(tmp_path: Path, path: str) -> None:
     assert table.get_all() == [odd, beside]
     assert table.query(folder=path) == [odd]
     assert sorted(table.paths()) == sorted({path.rpartition("/")[0], "a/b"})
+
+
+def test_the_depth_of_folders_is_bounded(tmp_path: Path) -> None:
+    table = index(tmp_path)
+    deep = f"{'d/' * MAX_DEPTH}a.1.parquet"
+    table.batch([made(1, path=deep)])
+    assert table.get_all() == [made(1, path=deep)]
+    folder = data(tmp_path, deep).parent
+    (folder / "e" / "f").mkdir(parents=True)
+    with pytest.raises(StoreError, match=f"over {MAX_DEPTH} folders deep"):
+        table.get_all()
 
 
 def test_a_prefix_narrows_what_is_read(tmp_path: Path) -> None:

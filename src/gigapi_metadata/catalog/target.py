@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from gigapi_metadata.errors import InvalidConfiguration
-from gigapi_metadata.urls import REDIS_SCHEMES
+from gigapi_metadata.urls import REDIS_SCHEMES, hide, looks_mistyped
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
@@ -50,9 +50,12 @@ def parse(url: str | os.PathLike[str]) -> Target:
     scheme, found, rest = text.partition("://")
     if not found:
         word, colon, _ = text.partition(":")
-        if colon and word in ("", "sqlite", "json", *REDIS_SCHEMES):
+        if (colon and not word) or looks_mistyped(text):
+            scheme = word if word in ("sqlite", "json", *REDIS_SCHEMES) else "sqlite"
+            scheme = "redis" if "@" in text and word not in ("sqlite", "json") else scheme
+            shown = hide(text)
             raise InvalidConfiguration(
-                f"{text!r} is no path and no URL; write {word or 'sqlite'}://… or ./{text}"
+                f"{shown!r} is no path and no URL; write {scheme}://… or ./{shown}"
             )
         path = Path(text)
         is_file = os.path.isfile(path) or (

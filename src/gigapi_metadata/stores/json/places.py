@@ -27,12 +27,16 @@ from typing import NamedTuple
 from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError, UnknownLayer
 from gigapi_metadata.model import Layer
 from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.urls import looks_mistyped
 
 METADATA = "metadata.json"
 PLANS = ".gigapi-plans.json"
 OWN = ".gigapi"
 MAX_NAME = 255
 """How many bytes a folder's name may have."""
+
+MAX_DEPTH = 100
+"""How many folders below a table's data folder are looked into."""
 
 
 class Place(NamedTuple):
@@ -193,7 +197,8 @@ def _check_length(kind: str, name: str) -> None:
 def _folder_of(layer: Layer) -> str:
     url = layer.url
     path = url.removeprefix("file://")
-    if not path or not _can_be_a_path(path) or "://" in path:
+    is_odd = "://" in path or (path == url and looks_mistyped(path))
+    if not path or not _can_be_a_path(path) or is_odd:
         raise InvalidConfiguration(
             f"layer {layer.name!r}: its URL must name a folder: file:///abs, file://./rel or a path"
         )
@@ -221,24 +226,33 @@ def older_dirs_of(place: Place, prefix: str) -> Iterator[str]:
 
 
 def _walk(place: Place, folder: str, dir: str, prefix: str) -> Iterator[str]:
-    try:
-        found = os.lstat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISLNK(found.st_mode):
-        check_inside(place.base, folder)
-        found = os.stat(folder)
-    if not stat.S_ISDIR(found.st_mode):
-        return
-    yield dir
-    if found.st_nlink == 2 and os.path.lexists(os.path.join(folder, METADATA)):
-        # File systems that count subfolders there say that this one has none. Among its data files
-        # nobody puts symbolic links to folders; above them somebody might.
-        return
-    for name in _subfolders(folder):
-        below = f"{dir}/{name}" if dir else name
-        if _may_hold(below, prefix):
-            yield from _walk(place, os.path.join(folder, name), below, prefix)
+    waiting = [(folder, dir)]
+    while waiting:
+        folder, dir = waiting.pop()
+        try:
+            found = os.lstat(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            check_inside(place.base, folder)
+            found = os.stat(folder)
+        if not stat.S_ISDIR(found.st_mode):
+            continue
+        yield dir
+        if found.st_nlink == 2 and os.path.lexists(os.path.join(folder, METADATA)):
+            # File systems that count subfolders there say that this one has none. Among its data
+            # files nobody puts symbolic links to folders; above them somebody might.
+            continue
+        below = [name for name in _subfolders(folder) if _may_hold(_join(dir, name), prefix)]
+        if below and dir.count("/") >= MAX_DEPTH:
+            raise StoreError(
+                f"{folder} lies over {MAX_DEPTH} folders deep; take away what is in it"
+            )
+        waiting += [(os.path.join(folder, name), _join(dir, name)) for name in below]
+
+
+def _join(dir: str, name: str) -> str:
+    return f"{dir}/{name}" if dir else name
 
 
 def _may_hold(dir: str, prefix: str) -> bool:
