@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,10 +138,17 @@ def test_the_depth_of_folders_is_bounded(tmp_path: Path) -> None:
     deep = f"{'d/' * MAX_DEPTH}a.1.parquet"
     table.batch([made(1, path=deep)])
     assert table.get_all() == [made(1, path=deep)]
-    folder = data(tmp_path, deep).parent
-    (folder / "e" / "f").mkdir(parents=True)
-    with pytest.raises(StoreError, match=f"over {MAX_DEPTH} folders deep"):
-        table.get_all()
+    with pytest.raises(InvalidEntry, match=f"over {MAX_DEPTH} folders"):
+        table.batch([made(2, path=f"{'d/' * MAX_DEPTH}e/a.1.parquet")])
+    folder = os.open(data(tmp_path, "d"), os.O_RDONLY)
+    for _ in range(1500):  # deeper than a path can say
+        with suppress(FileExistsError):
+            os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    assert table.get_all() == [made(1, path=deep)]
 
 
 def test_a_prefix_narrows_what_is_read(tmp_path: Path) -> None:

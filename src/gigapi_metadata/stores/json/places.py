@@ -36,7 +36,7 @@ MAX_NAME = 255
 """How many bytes a folder's name may have."""
 
 MAX_DEPTH = 100
-"""How many folders below a table's data folder are looked into."""
+"""How many folders a path may have. Deeper ones, of whoever made them, are not looked into."""
 
 
 class Place(NamedTuple):
@@ -243,12 +243,9 @@ def _walk(place: Place, folder: str, dir: str, prefix: str) -> Iterator[str]:
             # File systems that count subfolders there say that this one has none. Among its data
             # files nobody puts symbolic links to folders; above them somebody might.
             continue
-        below = [name for name in _subfolders(folder) if _may_hold(_join(dir, name), prefix)]
-        if below and dir.count("/") >= MAX_DEPTH:
-            raise StoreError(
-                f"{folder} lies over {MAX_DEPTH} folders deep; take away what is in it"
-            )
-        waiting += [(os.path.join(folder, name), _join(dir, name)) for name in below]
+        if dir.count("/") + 1 < MAX_DEPTH:
+            below = [name for name in _subfolders(folder) if _may_hold(_join(dir, name), prefix)]
+            waiting += [(os.path.join(folder, name), _join(dir, name)) for name in below]
 
 
 def _join(dir: str, name: str) -> str:
