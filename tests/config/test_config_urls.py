@@ -150,6 +150,14 @@ def test_a_mistyped_url_is_no_path(
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("scheme", ["sqlite", "json", "file"])
+def test_a_login_in_a_path_is_not_proposed_as_one(scheme: str) -> None:
+    url = f"{scheme}://u:hunter2@h/x.db"
+    with pytest.raises(InvalidConfiguration) as raised:
+        Storages([Layer(url, "a")]) if scheme == "file" else connect(url)
+    assert "hunter2" not in str(raised.value)
+
+
 @pytest.mark.parametrize("url", ["redis://u:hunter2@[::1/0", "redis://u:hunter2@\u2100host/0"])
 def test_no_error_holds_the_url_that_it_is_about(url: str) -> None:
     for call in (

@@ -105,14 +105,17 @@ def _file_of(url: str, rest: str) -> str:
     if not rest.startswith("/"):
         if rest.startswith(("./", "../")):
             return rest
-        raise InvalidConfiguration(
-            f"{url} names a host; write sqlite:///{rest} or sqlite://./{rest}"
-        )
+        raise InvalidConfiguration(_names_a_host(url))
     path = "/" + rest.lstrip("/")
     return path[1:] if rest == path and path.count("/") == 1 else path
 
 
 def _folder_of(url: str, rest: str) -> str:
     if rest and not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
-        raise InvalidConfiguration(f"{url} names a host; write json:///{rest} or json://./{rest}")
+        raise InvalidConfiguration(_names_a_host(url))
     return rest
+
+
+def _names_a_host(url: str) -> str:
+    scheme, _, rest = hide(url).partition("://")
+    return f"{scheme}://{rest} names a host; write {scheme}:///{rest} or {scheme}://./{rest}"

@@ -87,8 +87,9 @@ def _folder(name: str, url: str, rest: str) -> Path:
     if rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     if not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
+        shown = hide(url).partition("://")[2]
         raise InvalidConfiguration(
-            f"layer {name!r}: {url} names a host; write file:///{rest} or file://./{rest}"
+            f"layer {name!r}: file://{shown} names a host; write file:///{shown} or file://./{shown}"
         )
     return Path(rest)
 
