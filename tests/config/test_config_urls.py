@@ -150,6 +150,15 @@ def test_a_mistyped_url_is_no_path(
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("link", [".gigapi", ".gigapi/catalog.db"])
+def test_the_catalog_in_a_folder_is_no_link(tmp_path: Path, link: str) -> None:
+    path = tmp_path / "lake" / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "outside")
+    with pytest.raises(InvalidConfiguration, match="symbolic link"):
+        connect(tmp_path / "lake")
+
+
 @pytest.mark.parametrize("scheme", ["sqlite", "json", "file"])
 def test_a_login_in_a_path_is_not_proposed_as_one(scheme: str) -> None:
     url = f"{scheme}://u:hunter2@h/x.db"

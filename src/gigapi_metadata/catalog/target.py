@@ -61,7 +61,7 @@ def parse(url: str | os.PathLike[str]) -> Target:
         is_file = os.path.isfile(path) or (
             path.suffix in _FILE_SUFFIXES and not os.path.isdir(path)
         )
-        return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
+        return Target("sqlite", text if is_file else _catalog_in(text))
     if scheme in REDIS_SCHEMES:
         return Target("redis", text)
     if scheme == "sqlite":
@@ -72,6 +72,17 @@ def parse(url: str | os.PathLike[str]) -> Target:
         f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
         "redis+sentinel://, redis+cluster://, sqlite:///, json:/// or the path of a folder"
     )
+
+
+def _catalog_in(folder: str) -> str:
+    """The file in a folder of data files, to which other people may write: no link is followed."""
+    file = os.path.join(folder, FOLDER_CATALOG)
+    for path in (os.path.dirname(file), file):
+        if os.path.islink(path):
+            raise InvalidConfiguration(
+                f"{path} is a symbolic link, which is not followed; name the catalog's file itself"
+            )
+    return file
 
 
 def data_root(target: Target) -> str | None:
