@@ -21,6 +21,7 @@ from gigapi_metadata.stores.json import files, leases, partition, queues
 from gigapi_metadata.stores.json.connection import TableRequest
 from gigapi_metadata.stores.json.partition import Fault, Partition
 from gigapi_metadata.stores.json.places import (
+    MAX_DEPTH,
     METADATA,
     PLANS,
     Place,
@@ -381,8 +382,10 @@ def _check_aside(place: Place, folder: str) -> None:
 def _names_aside(place: Place) -> Iterator[str]:
     top = place.aside
     _check_aside(place, top)
-    for folder, _, names in os.walk(top):
+    for folder, folders, names in os.walk(top):
         dir = os.path.relpath(folder, top)
+        if dir.count(os.sep) >= MAX_DEPTH:
+            folders.clear()  # nothing of ours is deeper
         head = "" if dir == "." else f"{dir}/"
         for name in names:
             if name.startswith(_WHOLE):
