@@ -35,8 +35,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("parquet_footer", "lineage"),
     ("parquet_stats",),
     ("parquet",),
-    ("scan.*",),
     ("storage.*",),  # all I/O to data files
+    ("scan.*",),
     ("worker.*",),
     ("checking.*",),  # finds damage and mends it; makes a catalog from its files
     ("doctor.*",),  # looks at stores and storages from outside

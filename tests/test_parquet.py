@@ -613,8 +613,9 @@ def test_a_file_that_may_not_be_read_is_refused(
     def refuse(*args: Any, **options: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(parquet, "open", refuse, raising=False)
-    with pytest.raises(InvalidEntry, match=rf"f\.parquet' can't be read: .*{fault}"):
+    expected = pytest.raises(InvalidEntry, match=rf"f\.parquet' can't be read: .*{fault}")
+    with monkeypatch.context() as patch, expected:
+        patch.setattr(os, "open", refuse)
         index(tmp_path / "f.parquet", tmp_path)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from gigapi_metadata.errors import InvalidEntry, MissingExtra
@@ -31,15 +32,20 @@ from gigapi_metadata.parquet_stats import (
 from gigapi_metadata.timerange import INT64_MAX, INT64_MIN
 from gigapi_metadata.validation import check_entry
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
 _ENCRYPTED_MAGIC = b"PARE"
 _TAIL = 16 * 1024  # holds most footers, so one read will do
+_MIN_FILE = 12  # two magics and the footer's length
 _MAX_FOOTER = 256 * 1024 * 1024  # a larger one is garbage, not to be read into memory
 _BATCH_ROWS = 64 * 1024
 _BUFFER = 1024 * 1024
 _SAYS_NAN = "DuckDB "  # writers whose statistics of a column can be trusted to mean: no NaN
 _MAX_NAN_VALUES = 4_000_000  # 32 MB, some 20 ms
 _ARROW_UNIT_NS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+
+
+class TimesNotRead(InvalidEntry):
+    """The footer says nothing of the times, and the column itself can't be read."""
 
 
 def entry_from_parquet(
@@ -72,17 +78,38 @@ def entry_from_parquet(
             installed.
     """
     name = os.fsdecode(file)
-    data, status = read_footer(name)
-    path = _path_below(name, os.fsdecode(root))
+    with _opened(name) as descriptor:
+        path = _path_below(name, os.fsdecode(root))
+        return entry_from_opened(
+            descriptor, name, path, database, table, time_column, layer, writer_id, chunk_time
+        )
+
+
+def entry_from_opened(
+    descriptor: int,
+    name: str,
+    path: str,
+    database: str,
+    table: str,
+    time_column: str | None,
+    layer: str,
+    writer_id: str,
+    chunk_time: int | None = None,
+) -> IndexEntry:
+    """As `entry_from_parquet`, of a file that is open: nothing is opened by its name.
+
+    path: below the table's data folder. name: for messages.
+    """
+    data, status = read_footer(descriptor, name)
     try:
         footer = parse_footer(data)
     except FooterError as fault:
         raise InvalidEntry(f"{name!r}: {fault}; write the file again") from fault
     if footer.num_rows == 0:
         raise InvalidEntry(f"{name!r} has no rows, there is no time to index it by; leave it out")
-    min_time, max_time = _time_bounds(name, footer, time_column)
+    min_time, max_time = _time_bounds(descriptor, name, footer, time_column)
     lowest, highest = column_bounds(footer)
-    for column in _with_nan(name, footer, highest):
+    for column in _with_nan(descriptor, footer, highest):
         del highest[column]
     entry = IndexEntry(
         database=database,
@@ -133,42 +160,67 @@ def _path_below(file: str, root: str) -> str:
     )
 
 
-def read_footer(name: str) -> tuple[bytes, os.stat_result]:
+def read_footer(descriptor: int, name: str) -> tuple[bytes, os.stat_result]:
     """The footer's bytes, and size and times of the file they were read from.
 
     Raises:
         InvalidEntry: it is no Parquet file, or can't be read.
     """
     try:
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            status = os.fstat(descriptor)
+            return _footer_bytes(name, file, status.st_size), status
+    except OSError as fault:
+        raise InvalidEntry(f"{name!r} can't be read: {fault}") from fault
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[int]:
+    try:
         # Asked before opening: to open a pipe is to wait for its writer.
         if not stat.S_ISREG(os.stat(name).st_mode):
             raise InvalidEntry(f"{name!r} is a folder or device, not a file")
-        with open(name, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            return _footer_bytes(name, file, status.st_size), status
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as fault:
         raise InvalidEntry(f"{name!r} does not exist") from fault
     except PermissionError as fault:
         raise InvalidEntry(f"{name!r} can't be read: permission denied") from fault
-    except InvalidEntry:
-        raise
     except (OSError, ValueError) as fault:
         raise InvalidEntry(f"{name!r} can't be read: {fault}") from fault
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _footer_bytes(name: str, file: BinaryIO, size: int) -> bytes:
     tail = _read_at(name, file, max(0, size - _TAIL), min(size, _TAIL))
-    if size < 12 or tail[-4:] != _MAGIC:
+    if not ends_as_parquet(size, tail):
         _raise_not_parquet(name, file, size, tail)
+    length = footer_length(name, size, tail)
+    if length + 8 <= len(tail):
+        return tail[-8 - length : -8]
+    return _read_at(name, file, size - 8 - length, length)
+
+
+def ends_as_parquet(size: int, tail: bytes) -> bool:
+    """Whether a file of `size` bytes that ends in `tail` may be a Parquet file."""
+    return size >= _MIN_FILE and tail[-4:] == MAGIC
+
+
+def footer_length(name: str, size: int, tail: bytes) -> int:
+    """How many bytes the footer of a file has that `ends_as_parquet`; never more than is sensible.
+
+    Raises:
+        InvalidEntry: it says more than there are, or than a footer has.
+    """
     length = int.from_bytes(tail[-8:-4], "little")
-    if length > min(size - 12, _MAX_FOOTER):
+    if length > min(size - _MIN_FILE, _MAX_FOOTER):
         raise InvalidEntry(
             f"{name!r} is damaged or cut short: its footer claims {length} bytes of a file of "
             f"{size}; write the file again"
         )
-    if length + 8 <= len(tail):
-        return tail[-8 - length : -8]
-    return _read_at(name, file, size - 8 - length, length)
+    return length
 
 
 def _raise_not_parquet(name: str, file: BinaryIO, size: int, tail: bytes) -> NoReturn:
@@ -179,7 +231,7 @@ def _raise_not_parquet(name: str, file: BinaryIO, size: int, tail: bytes) -> NoR
             f"{name!r} has an encrypted footer; write it with a plaintext footer and time column, "
             "or build its entry yourself"
         )
-    if _read_at(name, file, 0, min(size, 4)) in (_MAGIC, _ENCRYPTED_MAGIC):
+    if _read_at(name, file, 0, min(size, 4)) in (MAGIC, _ENCRYPTED_MAGIC):
         raise InvalidEntry(
             f"{name!r} is cut short: it begins as a Parquet file but its footer is missing; "
             "let its writer finish, or write it again"
@@ -195,7 +247,7 @@ def _read_at(name: str, file: BinaryIO, offset: int, size: int) -> bytes:
     return data
 
 
-def _time_bounds(name: str, footer: Footer, wanted: str | None) -> tuple[int, int]:
+def _time_bounds(descriptor: int, name: str, footer: Footer, wanted: str | None) -> tuple[int, int]:
     """First and last nanosecond of the file's time column."""
     index = _find_time_column(name, footer.columns, wanted)
     column = footer.columns[index]
@@ -223,7 +275,7 @@ def _time_bounds(name: str, footer: Footer, wanted: str | None) -> tuple[int, in
         else:
             unread.append(number)
     if unread:
-        found.extend(_read_times(title, name, column, unread))
+        found.extend(_read_times(title, descriptor, column, unread))
     if not found:
         raise InvalidEntry(f"{title} holds nothing but nulls; name another with time_column=...")
     return min(low for low, _ in found), max(high for _, high in found)
@@ -245,7 +297,7 @@ def _find_time_column(name: str, columns: list[Column], wanted: str | None) -> i
     raise InvalidEntry(f"{name!r} has {missing}; its columns are {shown or 'all nested'}")
 
 
-def _with_nan(name: str, footer: Footer, highest: Stats) -> list[str]:
+def _with_nan(descriptor: int, footer: Footer, highest: Stats) -> list[str]:
     """The columns among `highest` that hold NaN, or may.
 
     A footer does not tell: most writers leave NaN out of their statistics, without a word. DuckDB
@@ -265,16 +317,16 @@ def _with_nan(name: str, footer: Footer, highest: Stats) -> list[str]:
     except MissingExtra:
         return suspects
     try:
-        clean = top - _columns_of_nan(pq, name, sorted(top))
+        clean = top - _columns_of_nan(pa, pq, descriptor, sorted(top))
     except (pa.ArrowException, OSError):
         return suspects
     return [column for column in suspects if column not in clean]
 
 
-def _columns_of_nan(pq: Any, name: str, columns: list[str]) -> set[str]:
+def _columns_of_nan(pa: Any, pq: Any, descriptor: int, columns: list[str]) -> set[str]:
     import pyarrow.compute as pc
 
-    with pq.ParquetFile(name) as file:
+    with _source(pa, descriptor) as source, pq.ParquetFile(source) as file:
         table = file.read(columns=columns, use_threads=False)
     return {column for column in columns if pc.any(pc.is_nan(table[column])).as_py()}
 
@@ -304,19 +356,24 @@ def _in_nanoseconds(title: str, column: Column, low: int, high: int, unit: int) 
 
 
 def _read_times(
-    title: str, name: str, column: Column, row_groups: list[int]
+    title: str, descriptor: int, column: Column, row_groups: list[int]
 ) -> Iterator[tuple[int, int]]:
     """The bounds of each batch of the column's values; nothing for a batch of nulls."""
     pa, _ = _pyarrow()
     try:
         if column.physical == INT96:
             # Read as nanoseconds, what is out of their range would silently wrap around.
-            for low, high, unit in _read_batches(name, column.path[0], row_groups, "us"):
+            for low, high, unit in _read_batches(descriptor, column.path[0], row_groups, "us"):
                 _in_nanoseconds(title, column, low, high, unit)
-        for low, high, unit in _read_batches(name, column.path[0], row_groups, "ns"):
+        for low, high, unit in _read_batches(descriptor, column.path[0], row_groups, "ns"):
             yield _in_nanoseconds(title, column, low, high, unit)
     except (pa.ArrowException, OSError) as fault:
-        raise InvalidEntry(f"{title} can't be read: {fault}; write the file again") from fault
+        raise TimesNotRead(f"{title} can't be read: {fault}; write the file again") from fault
+
+
+def _source(pa: Any, descriptor: int) -> Any:
+    """The file for pyarrow, which closes what it is given."""
+    return pa.PythonFile(open(os.dup(descriptor), "rb", buffering=0))
 
 
 class _Extent(NamedTuple):
@@ -326,13 +383,13 @@ class _Extent(NamedTuple):
 
 
 def _read_batches(
-    name: str, column: str, row_groups: list[int], int96_unit: str
+    descriptor: int, column: str, row_groups: list[int], int96_unit: str
 ) -> Iterator[_Extent]:
     """Smallest and largest value of each batch, in units of so many nanoseconds."""
     pa, pq = _pyarrow()
     import pyarrow.compute as pc
 
-    with pa.OSFile(name) as source:
+    with _source(pa, descriptor) as source:
         file = pq.ParquetFile(source, buffer_size=_BUFFER, coerce_int96_timestamp_unit=int96_unit)
         for batch in file.iter_batches(
             batch_size=_BATCH_ROWS, row_groups=row_groups, columns=[column], use_threads=False

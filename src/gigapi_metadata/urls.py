@@ -27,7 +27,7 @@ _SECRET_OPTION = (
 
 
 def hide(url: str) -> str:
-    """`url` as it may be shown; text that is no URL comes back as it is.
+    """`url` as it may be shown; text without anything like a login comes back as it is.
 
     Passwords are hidden, so are options such as ``password=``, and with S3 the key as well.
     Whatever stands before the last ``@`` counts as credentials, since people forget to write the
@@ -35,8 +35,11 @@ def hide(url: str) -> str:
     """
     before, found, rest = url.partition("://")
     scheme = re.split(r"[^a-z0-9+.-]", before.lower())[-1]
-    if not found or scheme in _PATHS:
-        return url
+    if not found:
+        return _hide_login(url)
+    if scheme in _PATHS:
+        is_path = rest.startswith(("/", "./", "../"))
+        return url if is_path else f"{before}://{_hide_login(rest)}"
     login, at, address = rest.rpartition("@")
     if at:
         name, colon, _ = login.partition(":")
@@ -46,6 +49,24 @@ def hide(url: str) -> str:
     place, query, options = address.partition("?")
     shown = "&".join(_hide_option(option) for option in options.split("&"))
     return f"{before}://{login}{at}{place}{query}{shown}"
+
+
+def _hide_login(text: str) -> str:
+    """Text that may be a mistyped URL, `redis:/user:password@host`: what stands between its first
+    colon and its last ``@`` is hidden."""
+    login, at, address = text.rpartition("@")
+    name, colon, _ = login.partition(":")
+    return f"{name}:{HIDDEN}@{address}" if at and colon else text
+
+
+def looks_mistyped(text: str) -> bool:
+    """Whether text without ``://`` is rather a mistyped URL than a path: with a login in it, or
+    beginning with the name of a scheme."""
+    if "://" in text or (text.startswith((".", "/")) and not text.startswith("//")):
+        return False
+    word = text.partition(":")[0].lower()
+    has_scheme = ":" in text and word in (*REDIS_SCHEMES, *_PATHS, "s3")
+    return has_scheme or _hide_login(text) != text or (text.startswith("//") and "@" in text)
 
 
 def _hide_option(option: str) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from check_lab import Lake
+from check_lab import DAY, Lake
 from s3_lab import Fault, S3Lab
 
-from gigapi_metadata import IndexEntry, Layer
+from gigapi_metadata import IndexEntry, Layer, parquet
 from gigapi_metadata.checking import quarantine
+from gigapi_metadata.checking.footers import END_BYTES
 from gigapi_metadata.errors import StorageError
-from gigapi_metadata.storage import S3Storage
+from gigapi_metadata.storage import S3Storage, s3_listing
 
+TABLE = "pre/fix/db/t"
 TOMORROW = {"clock": lambda: time.time() + 86_400}
 
 
@@ -97,6 +100,85 @@ def test_a_listing_that_breaks_off_is_begun_again(bucket: Lake, s3: S3Lab) -> No
     bucket.index.batch(upload(bucket))
     s3.faults.append(Fault("503", "GET", "list-type"))
     assert bucket.check().findings == []
+
+
+# Objects that anybody may have put there
+
+
+@pytest.mark.parametrize("magic", [b"JUNK", b"PAR1"])
+def test_no_more_is_fetched_than_a_footer_can_have(
+    bucket: Lake, s3: S3Lab, monkeypatch: pytest.MonkeyPatch, magic: bytes
+) -> None:
+    size = 4 * END_BYTES
+    claimed = (size - 100).to_bytes(4, "little")
+    s3.put(f"{TABLE}/{DAY}/hour=00/junk.parquet", bytes(size - 8) + claimed + magic)
+    monkeypatch.setattr(parquet, "_MAX_FOOTER", 2 * END_BYTES)
+    s3.seen.clear()
+    (bad,) = bucket.rebuild().bad
+    assert "not a Parquet file" in bad.reason or "damaged" in bad.reason
+    assert len([each for each in s3.seen if "junk" in each]) == 1
+
+
+def test_a_file_without_a_time_column_is_refused_by_its_footer(bucket: Lake, s3: S3Lab) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = bucket.write("foreign.1", 0, "cold")
+    file = bucket.file(path, "cold")
+    pq.write_table(pa.table({"blob": [0.5, 1.5]}), file)
+    storage(bucket).put(path, file)
+    s3.seen.clear()
+    (bad,) = bucket.rebuild().bad
+    assert "no time column" in bad.reason
+    assert len([each for each in s3.seen if "foreign" in each]) == 1
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [f"{DAY}/hour=00//x.parquet"],
+        [f"{DAY}//x.parquet", f"{DAY}/hour=00/../../../y.parquet", "/z.parquet"],
+        [f"{DAY}/hour=00/a.parquet", f"{DAY}/hour=00/a.parquet/b.parquet"],
+        [f"{DAY}/hour=00/{'n' * 300}.parquet"],
+        [f"{DAY}/{'d/' * 300}b.parquet"],
+        [".gigapi-quarantine/x//y.orphan", ".gigapi-quarantine/20240115T000000Z/../x.orphan"],
+    ],
+)
+def test_odd_keys_cost_themselves_only(bucket: Lake, s3: S3Lab, keys: list[str]) -> None:
+    entries = upload(bucket)
+    content = bucket.file(entries[0].path, "cold").read_bytes()
+    for key in keys:
+        s3.put(f"{TABLE}/{key}", content)
+    report = bucket.rebuild()
+    assert {entry.path for entry in entries} <= {entry.path for entry in bucket.index.get_all()}
+    assert bool(report.bad) == any("//" in key for key in keys if "quarantine" not in key)
+    assert set(bucket.kinds(deep=True)) <= {"illegal-name"}
+    assert sorted(bucket.storages.tables("cold")) == [("db", "t")]
+
+
+def test_what_a_lister_of_odd_keys_skips() -> None:
+    for key, folder, behind in (
+        ("a/b//c", "a/b", "a/b/0"),
+        ("a/../c", "a", "a/..0"),
+        ("a/b\nc/d", "a", "a/b "),
+    ):
+        assert s3_listing._behind(key) == (folder, behind)
+        assert behind > key
+
+
+def test_a_temporary_folder_is_made_when_it_is_needed(
+    bucket: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    assert bucket.rebuild().found == 0
+    assert not list((tmp_path / "tmp").iterdir())
+    upload(bucket)
+    bucket.rebuild()
+    (made,) = (tmp_path / "tmp").glob("*/worker-*")
+    assert list(made.iterdir()) == []
+    bucket.footers.close()
+    assert not made.exists()
 
 
 def test_a_large_footer_and_one_without_statistics_are_read(bucket: Lake) -> None:

@@ -184,6 +184,58 @@ def test_an_interrupted_scan_says_so_and_leaves_no_process() -> None:
         os.killpg(scan.pid, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_clears_up(number: signal.Signals) -> None:
+    code = """
+import signal, sys
+from gigapi_metadata.cli import app, main
+from gigapi_metadata.worker.workspace import Workspace
+
+def run(args):
+    with Workspace("tmp"):
+        print("ready", flush=True)
+        signal.pause()
+
+parsed = app._parsed
+
+def parsed_to_run(words):
+    args = parsed(words)
+    args.run = run
+    return args
+
+app._parsed = parsed_to_run
+sys.exit(main(["databases"]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert len(list(Path("tmp").iterdir())) == 1
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[0] == ""
+    assert process.returncode == 128 + number
+    assert list(Path("tmp").iterdir()) == []
+
+
+def test_an_interrupt_while_modules_are_loaded_is_quiet() -> None:
+    code = """
+import builtins, sys
+from gigapi_metadata.cli import main
+real = builtins.__import__
+
+def interrupted(name, *rest):
+    if name.startswith("gigapi_metadata"):
+        raise KeyboardInterrupt
+    return real(name, *rest)
+
+builtins.__import__ = interrupted
+sys.exit(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 def on_a_terminal(*words: str) -> tuple[int, str, str]:
     """A command's exit code, its stdout, and what it wrote to its terminal (stderr)."""
     ours, theirs = pty.openpty()

@@ -4,6 +4,7 @@ written, nor deleted, whatever a journal, a link or a `metadata.json` says."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from fix_stores import entry
 
 from gigapi_metadata import JSONIndex, MetadataError, StoreError
 from gigapi_metadata.cli import main
+from gigapi_metadata.index.repairs import TableRepairs
+from gigapi_metadata.stores.repairing import EntryRepair
 
 DIR = "date=2024-01-15/hour=00"
 
@@ -118,6 +121,40 @@ def test_a_file_that_is_a_link_is_not_read(
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(victim / name)
     assert try_all(tmp_path / "lake")
+    assert state(victim) == before
+
+
+def test_what_is_removed_is_in_no_linked_folder(tmp_path: Path, table: Path) -> None:
+    """Also when it lies in the layer: all files in `.gigapi/new` are leftovers, and are removed."""
+    other = table.parent / "other" / "data"
+    other.mkdir(parents=True)
+    (other / "a.1.parquet").write_text("data")
+    new = table / ".gigapi" / "new"
+    new.rename(tmp_path / "aside")
+    new.symlink_to(other)
+    assert try_all(tmp_path / "lake")
+    assert os.listdir(other) == ["a.1.parquet"]
+
+
+@pytest.mark.parametrize("place", ["aside", "aside/{day}"])
+def test_a_repair_puts_nothing_aside_outside(
+    tmp_path: Path, table: Path, victim: Path, place: str
+) -> None:
+    day = next((table / "data").iterdir()).name
+    linked = table / ".gigapi" / place.format(day=day)
+    linked.parent.mkdir(exist_ok=True)
+    linked.symlink_to(victim)
+    (victim / "metadata.json-0").touch()
+    next(table.rglob("metadata.json")).write_text("of the attacker")
+    before = state(victim)
+    with JSONIndex(tmp_path / "lake", "db", "t") as index:
+        repairs = TableRepairs(index)
+        stored = [each for where in repairs.places() for each in repairs.stored(where)]
+        with pytest.raises(StoreError, match="symbolic link"):
+            repairs.mend_entries([EntryRepair(each, None, keep=True) for each in stored])
+        if place == "aside":
+            with pytest.raises(StoreError, match="symbolic link"):
+                repairs.set_aside()
     assert state(victim) == before
 
 

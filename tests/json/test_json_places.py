@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from gigapi_metadata import (
     connect,
     connect_async,
 )
+from gigapi_metadata.stores.json.places import MAX_DEPTH
 
 S3 = Layer("s3://key:secret@host/bucket/prefix", "far", type="s3")
 
@@ -129,6 +132,28 @@ def test_folders_of_any_depth_hold_files(tmp_path: Path, path: str) -> None:
     assert table.get_all() == [odd, beside]
     assert table.query(folder=path) == [odd]
     assert sorted(table.paths()) == sorted({path.rpartition("/")[0], "a/b"})
+
+
+def test_the_depth_of_folders_is_bounded(tmp_path: Path) -> None:
+    table = index(tmp_path)
+    deep = f"{'d/' * MAX_DEPTH}a.1.parquet"
+    table.batch([made(1, path=deep)])
+    assert table.get_all() == [made(1, path=deep)]
+    with pytest.raises(InvalidEntry, match=f"over {MAX_DEPTH} folders"):
+        table.batch([made(2, path=f"{'d/' * MAX_DEPTH}e/a.1.parquet")])
+    folder = os.open(data(tmp_path, "d"), os.O_RDONLY)
+    for _ in range(1500):  # deeper than a path can say
+        with suppress(FileExistsError):
+            os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    try:
+        assert table.get_all() == [made(1, path=deep)]
+    finally:
+        # pytest itself can't remove folders that are deeper than a path can say.
+        subprocess.run(["rm", "-rf", tmp_path / "db"], check=True)
 
 
 def test_a_prefix_narrows_what_is_read(tmp_path: Path) -> None:

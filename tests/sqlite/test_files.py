@@ -50,6 +50,31 @@ def reads(file: Path) -> list[Callable[[], Any]]:
     ]
 
 
+def test_a_view_in_the_place_of_a_table_is_not_read(file: Path) -> None:
+    """It could answer for ever."""
+    with SQLiteIndex(file, "db", "t") as index:
+        index.batch([entry(1)])
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("ALTER TABLE kv RENAME TO kv0")
+        db.execute(
+            """CREATE VIEW kv AS WITH RECURSIVE numbers (n) AS
+               (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
+               SELECT kv0.* FROM kv0, numbers WHERE n < 0"""
+        )
+    for read in reads(file):
+        with pytest.raises(CorruptState, match="view"):
+            read()
+
+
+def test_a_view_of_ones_own_does_no_harm(file: Path) -> None:
+    with SQLiteIndex(file, "db", "t") as index:
+        index.batch([entry(1)])
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("CREATE VIEW names AS SELECT name FROM files")
+    with SQLiteIndex(file, "db", "t") as index:
+        assert index.get_all() == [entry(1)]
+
+
 def test_reading_a_catalog_that_is_not_there_finds_it_empty_and_makes_nothing(
     tmp_path: Path,
 ) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -67,6 +68,13 @@ class S3Lab:
         self.seen.clear()
         connection = http.client.HTTPConnection(*self.moto_address)
         connection.request("PUT", f"/{self.bucket}")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store an object under any key, also one that no client of ours would take."""
+        connection = http.client.HTTPConnection(*self.moto_address)
+        connection.request("PUT", f"/{self.bucket}/{quote(key)}", content)
         assert connection.getresponse().status == 200
         connection.close()
 

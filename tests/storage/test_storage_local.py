@@ -10,6 +10,7 @@ import pytest
 from gigapi_metadata.errors import StorageError
 from gigapi_metadata.storage import LocalStorage, Storages
 from gigapi_metadata.storage.base import TEMP_PREFIX
+from gigapi_metadata.storage.local import MAX_DEPTH
 
 A = "date=2024-01-15/hour=00/a.1.parquet"
 
@@ -35,7 +36,7 @@ def requests(storage: LocalStorage, path: str, file: Path) -> None:
         lambda: storage.local(path),
         lambda: storage.get(path, file.with_name("got")),
         lambda: storage.put(path, file),
-        lambda: storage.draft(path),
+        lambda: storage.draft(path).__enter__(),
         lambda: storage.copy(path, A),
     ):
         with pytest.raises(StorageError):
@@ -121,16 +122,45 @@ def test_a_put_that_fails_leaves_nothing(
 
 
 def test_a_draft_is_hidden_until_it_is_placed(storage: LocalStorage) -> None:
-    draft = storage.draft(A)
-    assert draft.parent == (storage.folder / A).parent
-    assert draft.name.startswith(TEMP_PREFIX + "a.1.parquet")
-    assert not draft.name.endswith(".parquet")
-    draft.write_bytes(b"content")
-    assert [info.path for info in storage.list("date=2024-01-15/hour=00")] == [
-        f"date=2024-01-15/hour=00/{draft.name}"
+    folder = "date=2024-01-15/hour=00"
+    with storage.draft(A) as draft:
+        assert draft.name.startswith(TEMP_PREFIX + "a.1.parquet")
+        assert not draft.name.endswith(".parquet")
+        draft.write_bytes(b"content")
+        assert [info.path for info in storage.list(folder)] == [f"{folder}/{draft.name}"]
+        assert storage.place(draft, A).size == 7
+        assert not draft.exists()
+    with storage.draft(A) as draft:
+        draft.write_bytes(b"given up")
+    assert [info.path for info in storage.list(folder)] == [A]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc: named as ever")
+def test_a_draft_lies_in_its_folder_whatever_takes_the_place_of_that(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    folder, outside = (storage.folder / A).parent, tmp_path / "outside"
+    outside.mkdir()
+    with storage.draft(A) as draft:
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(outside)
+        draft.write_bytes(b"content")
+        assert (tmp_path / "moved" / draft.name).exists()
+        with pytest.raises(StorageError, match="symbolic link"):
+            storage.place(draft, A)
+    assert list(outside.iterdir()) == []
+    assert list((tmp_path / "moved").iterdir()) == []
+
+
+def test_the_depth_of_folders_is_bounded(storage: LocalStorage, file: Path) -> None:
+    storage.put(f"day/{'d/' * MAX_DEPTH}a.parquet", file)
+    storage.put(f"day/{'d/' * MAX_DEPTH}e/f/b.parquet", file)
+    storage.put("day/z/c.parquet", file)
+    assert [info.path for info in storage.walk("day")] == [
+        f"day/{'d/' * MAX_DEPTH}a.parquet",
+        f"day/{'d/' * MAX_DEPTH}e//*.parquet",
+        "day/z/c.parquet",
     ]
-    assert storage.place(draft, A).size == 7
-    assert not draft.exists()
 
 
 def test_a_copy_shares_its_bytes_and_outlives_its_source(storage: LocalStorage, file: Path) -> None:

@@ -232,14 +232,14 @@ def test_pieces_are_named_as_unfinished_files_are(
 
     monkeypatch.setattr(rewrite, "_by_duckdb", limited)
     storage = LocalStorage("", tmp_path, ())
-    draft = storage.draft("0123.2.parquet")
     inputs = []
     for number in range(3):
         file = tmp_path / f"{number}.parquet"
         pq.write_table(pa.table(T2), file)
         inputs.append(Input(file.name, file))
     limits = Limits(64_000_000, 1, tmp_path / "spill")
-    assert merge_files(inputs, draft, limits, Interrupt(free)).parts == 3
+    with storage.draft("0123.2.parquet") as draft:
+        assert merge_files(inputs, draft, limits, Interrupt(free)).parts == 3
     assert len(seen) == 5
     assert all(name.startswith(f"{TEMP_PREFIX}0123") for name in seen)
     assert all(name.endswith(TEMP_SUFFIX) for name in seen)

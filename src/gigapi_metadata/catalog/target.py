@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from gigapi_metadata.errors import InvalidConfiguration
-from gigapi_metadata.urls import REDIS_SCHEMES
+from gigapi_metadata.urls import REDIS_SCHEMES, hide, looks_mistyped
 
 FOLDER_CATALOG = os.path.join(".gigapi", "catalog.db")
 """Where the catalog of a bare folder lies, inside it."""
@@ -50,15 +50,18 @@ def parse(url: str | os.PathLike[str]) -> Target:
     scheme, found, rest = text.partition("://")
     if not found:
         word, colon, _ = text.partition(":")
-        if colon and word in ("", "sqlite", "json", *REDIS_SCHEMES):
+        if (colon and not word) or looks_mistyped(text):
+            scheme = word if word in ("sqlite", "json", *REDIS_SCHEMES) else "sqlite"
+            scheme = "redis" if "@" in text and word not in ("sqlite", "json") else scheme
+            shown = hide(text)
             raise InvalidConfiguration(
-                f"{text!r} is no path and no URL; write {word or 'sqlite'}://… or ./{text}"
+                f"{shown!r} is no path and no URL; write {scheme}://… or ./{shown}"
             )
         path = Path(text)
         is_file = os.path.isfile(path) or (
             path.suffix in _FILE_SUFFIXES and not os.path.isdir(path)
         )
-        return Target("sqlite", text if is_file else os.path.join(text, FOLDER_CATALOG))
+        return Target("sqlite", text if is_file else _catalog_in(text))
     if scheme in REDIS_SCHEMES:
         return Target("redis", text)
     if scheme == "sqlite":
@@ -69,6 +72,17 @@ def parse(url: str | os.PathLike[str]) -> Target:
         f"{scheme}:// is no kind of catalog; use redis://, rediss://, unix://, valkey://, "
         "redis+sentinel://, redis+cluster://, sqlite:///, json:/// or the path of a folder"
     )
+
+
+def _catalog_in(folder: str) -> str:
+    """The file in a folder of data files, to which other people may write: no link is followed."""
+    file = os.path.join(folder, FOLDER_CATALOG)
+    for path in (os.path.dirname(file), file):
+        if os.path.islink(path):
+            raise InvalidConfiguration(
+                f"{path} is a symbolic link, which is not followed; name the catalog's file itself"
+            )
+    return file
 
 
 def data_root(target: Target) -> str | None:
@@ -102,14 +116,17 @@ def _file_of(url: str, rest: str) -> str:
     if not rest.startswith("/"):
         if rest.startswith(("./", "../")):
             return rest
-        raise InvalidConfiguration(
-            f"{url} names a host; write sqlite:///{rest} or sqlite://./{rest}"
-        )
+        raise InvalidConfiguration(_names_a_host(url))
     path = "/" + rest.lstrip("/")
     return path[1:] if rest == path and path.count("/") == 1 else path
 
 
 def _folder_of(url: str, rest: str) -> str:
     if rest and not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
-        raise InvalidConfiguration(f"{url} names a host; write json:///{rest} or json://./{rest}")
+        raise InvalidConfiguration(_names_a_host(url))
     return rest
+
+
+def _names_a_host(url: str) -> str:
+    scheme, _, rest = hide(url).partition("://")
+    return f"{scheme}://{rest} names a host; write {scheme}:///{rest} or {scheme}://./{rest}"

@@ -7,22 +7,31 @@ Only if more is needed - a time column without statistics - all of it is.
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from gigapi_metadata.errors import InvalidEntry, MetadataError, MissingExtra
-from gigapi_metadata.parquet import read_footer
-from gigapi_metadata.scan.reading import Outcome, Readers, Source, read_file
+from gigapi_metadata.names import check_path
+from gigapi_metadata.parquet import ends_as_parquet, footer_length, read_footer
+from gigapi_metadata.scan.reading import NotInFooter, Outcome, Readers, Source, read_file
 from gigapi_metadata.storage import FileInfo, LocalStorage, S3Storage
+from gigapi_metadata.worker.workspace import Workspace
 
 END_BYTES = 64 * 1024
 """How much of the end of a file on S3 is fetched: holds most footers."""
+
+LARGE_BYTES = 8 * 1024 * 1024
+"""Of files on S3 with a larger footer, and of those that are fetched whole, one at a time."""
 
 DOWNLOADS = 16
 _AT_ONCE = 256
@@ -38,7 +47,9 @@ class Footers:
         self._readers = Readers(jobs)
         self._threads = ThreadPoolExecutor(DOWNLOADS, thread_name_prefix="footers-s3")
         self._time_column = time_column
-        self._folder = Path(tempfile.mkdtemp(prefix="gigapi-metadata-footers-"))
+        self._workspace: Workspace | None = None
+        self._numbers = count()
+        self._large = Lock()
 
     def read(
         self,
@@ -51,34 +62,59 @@ class Footers:
         raw: bool = False,
     ) -> Iterator[tuple[Outcome, bytes]]:
         """For each file, in order: its entry or why there is none, and its footer's bytes, b"" if
-        it can't be read or without `raw`. `chunk_time` is when the file was last changed."""
+        there is no entry or without `raw`. `chunk_time` is when the file was last changed.
+
+        Raises:
+            StorageError: no temporary folder can be made, which files on S3 need.
+        """
         if isinstance(storage, LocalStorage):
-            folder = os.fspath(storage.folder)
-            source = Source(folder, *table, self._time_column, layer, writer_id)
+            root = os.fspath(storage.root)
+            source = Source(root, *table, self._time_column, layer, writer_id, storage.below)
             outcomes = self._readers.read(source, [file.path for file in files])
             for file, outcome in zip(files, outcomes, strict=True):
-                yield outcome, _footer(os.path.join(folder, file.path)) if raw else b""
+                wanted = raw and not isinstance(outcome, str)
+                yield outcome, _footer_of(storage, file.path) if wanted else b""
             return
-        source = Source(os.fspath(self._folder), *table, self._time_column, layer, writer_id)
+        if not files:
+            return
+        if self._workspace is None:
+            self._workspace = Workspace()
+        folder = os.fspath(self._workspace.folder)
+        source = Source(folder, *table, self._time_column, layer, writer_id)
         for start in range(0, len(files), _AT_ONCE):
             part = files[start : start + _AT_ONCE]
             yield from self._threads.map(lambda file: self._fetched(storage, source, file), part)
 
     def _fetched(self, storage: S3Storage, source: Source, file: FileInfo) -> tuple[Outcome, bytes]:
-        stand_in = self._folder / file.path
-        stand_in.parent.mkdir(parents=True, exist_ok=True)
+        # Not by the file's own name: S3 takes names that no folder here can have.
+        stand_in = Path(source.root, f"{next(self._numbers)}.parquet")
         try:
-            _write_end(storage, file, stand_in)
-            outcome = read_file(source, file.path)
-            if isinstance(outcome, str) and "Parquet file" not in outcome:
-                storage.get(file.path, stand_in)
-                _date(stand_in, file)
-                outcome = read_file(source, file.path)
-            return outcome, _footer(os.fspath(stand_in))
+            check_path(file.path)
+            end = storage.end_of(file.path, file.size, END_BYTES) if file.size else b""
+            length = _length_of_end(file, end)
+            with self._large if length > LARGE_BYTES else nullcontext():
+                if length > len(end):
+                    end = storage.end_of(file.path, file.size, length)
+                _write_end(end, file, stand_in)
+                outcome = read_file(source, stand_in.name)
+                footer = b"" if isinstance(outcome, str) else _footer(stand_in)
+            if isinstance(outcome, NotInFooter):
+                with self._large:
+                    storage.get(file.path, stand_in)
+                    _date(stand_in, file)
+                    outcome = read_file(source, stand_in.name)
+                    footer = b"" if isinstance(outcome, str) else _footer(stand_in)
+            if isinstance(outcome, str):
+                return outcome, b""
+            return msgspec.structs.replace(outcome, path=file.path), footer
         except MissingExtra:
             raise
         except MetadataError as fault:
             return str(fault), b""
+        except OSError as fault:
+            if fault.errno not in (errno.EFBIG, errno.EINVAL):
+                raise
+            return f"has {file.size:,} bytes, more than a file may have here", b""
         finally:
             stand_in.unlink(missing_ok=True)
 
@@ -86,7 +122,8 @@ class Footers:
         """End processes and threads. May be called again."""
         self._readers.close()
         self._threads.shutdown(cancel_futures=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._workspace is not None:
+            self._workspace.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,19 +137,34 @@ class Footers:
         self.close()
 
 
-def _footer(file: str) -> bytes:
+def _footer_of(storage: LocalStorage, path: str) -> bytes:
     try:
-        return read_footer(file)[0]
+        with storage.opened(path) as opened:
+            return read_footer(opened, path)[0]
+    except MetadataError:
+        return b""
+
+
+def _footer(file: Path) -> bytes:
+    try:
+        with open(file, "rb") as opened:
+            return read_footer(opened.fileno(), file.name)[0]
     except InvalidEntry:
         return b""
 
 
-def _write_end(storage: S3Storage, file: FileInfo, target: Path) -> None:
-    end = storage.end_of(file.path, file.size, END_BYTES) if file.size else b""
-    if len(end) >= 8:
-        length = int.from_bytes(end[-8:-4], "little") + 8
-        if len(end) < length <= file.size:
-            end = storage.end_of(file.path, file.size, length)
+def _length_of_end(file: FileInfo, end: bytes) -> int:
+    """How many bytes at the end of a file are its footer and what follows; 0 for none.
+
+    Raises:
+        InvalidEntry: more than a footer has.
+    """
+    if not ends_as_parquet(file.size, end):
+        return 0
+    return footer_length(file.path, file.size, end) + 8
+
+
+def _write_end(end: bytes, file: FileInfo, target: Path) -> None:
     with open(target, "wb") as copy:
         copy.truncate(file.size)
         copy.seek(file.size - len(end))

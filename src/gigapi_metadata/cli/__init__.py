@@ -13,10 +13,13 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command (by default that of `sys.argv`); the exit code. Never raises for a fault."""
-    if argv is None:
-        # The process is ours, and loading modules leaves little garbage: a tenth of a command's
-        # time went into looking for it.
-        gc.set_threshold(50_000)
-    from gigapi_metadata.cli.app import run
+    try:
+        if argv is None:
+            # The process is ours, and loading modules leaves little garbage: a tenth of a
+            # command's time went into looking for it.
+            gc.set_threshold(50_000)
+        from gigapi_metadata.cli.app import run
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        return 130

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Container, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from gigapi_metadata.cli.output import PROGRAM, note
 
 if TYPE_CHECKING:
     import argparse
+    from types import FrameType
 
 TRACEBACK_VARIABLE = "GIGAPI_METADATA_TRACEBACK"
 
@@ -114,6 +115,44 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _end(FAILED, f"error: {_explained(fault, shows_traceback)}")
 
 
+class _Ended(BaseException):
+    """A signal asks the process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what it has made for itself goes. The
+    second one ends it at once. Those that are ignored (nohup) stay so."""
+    import signal
+    import threading
+
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is signal.SIG_DFL
+    ]
+
+    def default() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        default()
+        raise _Ended(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        default()
+
+
 def _command(words: list[str]) -> int:
     try:
         args = _parsed(words)
@@ -126,8 +165,12 @@ def _command(words: list[str]) -> int:
         return DONE
     if args.command is None:
         raise WrongUsage(f"name a command; see {PROGRAM} --help")
-    code: int = args.run(args)
-    return code
+    try:
+        with _ending_in_order():
+            code: int = args.run(args)
+            return code
+    except _Ended as end:
+        return 128 + end.number
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

@@ -25,5 +25,6 @@ def one_line(message: str) -> str:
     from gigapi_metadata.urls import hide
 
     text = " ".join(message.splitlines())
-    # Word by word: to search for a URL would take long in a long word that holds none.
-    return re.sub(r"\S+", lambda word: hide(word[0]) if "://" in word[0] else word[0], text)
+    # Word by word: to search for a URL would take long in a long word that holds none. One that was
+    # mistyped is still known by the @ behind its password.
+    return re.sub(r"\S+", lambda word: hide(word[0]), text)

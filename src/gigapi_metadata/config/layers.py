@@ -27,7 +27,14 @@ from gigapi_metadata.config.values import (
 from gigapi_metadata.errors import InvalidConfiguration, InvalidName
 from gigapi_metadata.model import Layer
 from gigapi_metadata.names import check_name
-from gigapi_metadata.urls import HIDDEN, has_bad_port, has_credentials, hide, with_credentials
+from gigapi_metadata.urls import (
+    HIDDEN,
+    has_bad_port,
+    has_credentials,
+    hide,
+    looks_mistyped,
+    with_credentials,
+)
 
 PREFIX = "GIGAPI_LAYERS_"
 
@@ -210,6 +217,8 @@ def _type(fields: Fields, url: str) -> Literal["fs", "s3"]:
         raise InvalidConfiguration(
             f"{fields['type'].where} is {kind}, but {place.where} is {is_a}: {hide(url)!r}"
         )
+    if not found and looks_mistyped(url):
+        raise wrong(place, "s3://…, file:///folder or the path of a folder, as ./name")
     if found and not rest.strip("/"):
         raise wrong(place, "a URL that names a place")
     if kind == "s3" and has_bad_port(url):

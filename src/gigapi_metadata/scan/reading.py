@@ -17,12 +17,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple, Self
 
-from gigapi_metadata.errors import InvalidEntry, MetadataError, MissingExtra
+from gigapi_metadata.errors import MetadataError, MissingExtra
 from gigapi_metadata.model import IndexEntry
-from gigapi_metadata.parquet import entry_from_parquet
+from gigapi_metadata.parquet import TimesNotRead, entry_from_opened, entry_from_parquet
+from gigapi_metadata.storage import LocalStorage
 
 AT_ONCE = 64
 """Files a request: enough to forget the pipe's cost, few enough to keep all processes busy."""
@@ -35,7 +37,11 @@ _CHILD = "from gigapi_metadata.scan.reading import serve; serve()"
 
 
 class Source(NamedTuple):
-    """What the entries of a table's files have in common."""
+    """What the entries of a table's files have in common.
+
+    root/below: the folder that paths are relative to. Below the root no symbolic link is followed,
+    not even one made a moment ago; with None for `below`, they are.
+    """
 
     root: str
     database: str
@@ -43,10 +49,15 @@ class Source(NamedTuple):
     time_column: str | None
     layer: str
     writer_id: str
+    below: tuple[str, ...] | None = None
 
 
 Outcome = IndexEntry | str
 """A file's entry, or why there is none."""
+
+
+class NotInFooter(str):
+    """Why there is no entry: more than the footer is needed, and can't be read."""
 
 
 def read_file(source: Source, path: str) -> Outcome:
@@ -55,8 +66,12 @@ def read_file(source: Source, path: str) -> Outcome:
     Raises:
         MissingExtra: pyarrow is not installed, which is no fault of the file's.
     """
-    file = os.path.join(source.root, path)
+    file = os.path.join(source.root, *(source.below or ()), path)
     try:
+        if source.below is not None:
+            storage = LocalStorage(source.layer, Path(source.root), source.below)
+            with storage.opened(path) as opened:
+                return entry_from_opened(opened, file, path, *source[1:6])
         return entry_from_parquet(
             file,
             root=source.root,
@@ -68,8 +83,9 @@ def read_file(source: Source, path: str) -> Outcome:
         )
     except MissingExtra:
         raise
-    except InvalidEntry as fault:
-        return str(fault).removeprefix(repr(file)).lstrip(": ")
+    except MetadataError as fault:
+        kind = NotInFooter if isinstance(fault, TimesNotRead) else str
+        return kind(str(fault).removeprefix(repr(file)).lstrip(": "))
     except Exception as fault:
         return f"can't be read: {type(fault).__name__}: {fault}"
 

@@ -127,6 +127,7 @@ class _Scan:
             options.time_column,
             options.layer or (layers[0].name if layers else ""),
             options.writer_id,
+            None if options.follow_links else (),
         )
         self._batch: list[_Addition] = []
         self._vanished: dict[str, None] = {}

@@ -16,6 +16,7 @@ from gigapi_metadata.errors import InvalidName
 from gigapi_metadata.names import check_name
 
 SUFFIX = ".parquet"
+_MAX_DEPTH = 100  # of strays that are counted
 _PASSED_OVER = (".", "_")
 """Names that begin so are hidden files, or some writer's temporary ones."""
 
@@ -204,7 +205,9 @@ def strays_below(root: str | os.PathLike[str]) -> int:
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(_PASSED_OVER) and (depth, name) != (2, "data")
+            if not name.startswith(_PASSED_OVER)
+            and (depth, name) != (2, "data")
+            and depth < _MAX_DEPTH
         ]
         number += sum(name.endswith(SUFFIX) and not name.startswith(_PASSED_OVER) for name in files)
     return number

@@ -6,6 +6,7 @@ checked (`names.check_path`) before anything is done with them.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -90,9 +91,9 @@ class InPlace(Protocol):
         """Where to read a file. FileMissing when it is not there."""
         ...
 
-    def draft(self, path: str) -> Path:
+    def draft(self, path: str) -> AbstractContextManager[Path]:
         """A new name for an unfinished file, in the folder that `path` will lie in. The folder is
-        made; the file is not."""
+        made; the file is not, and is removed after the block, if it is still there."""
         ...
 
     def place(self, draft: Path, path: str) -> FileInfo:

@@ -8,11 +8,12 @@ itself may be a link: whoever configured it meant it.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO, NoReturn
@@ -27,6 +28,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
 _CHUNK = 1024 * 1024
 _STEM_BYTES = 180
+_OPEN_FOLDERS = "/proc/self/fd"  # Linux; elsewhere folders are named as ever
+
+MAX_DEPTH = 100
+"""How many folders below a day are looked into."""
 
 
 class LocalStorage:
@@ -43,18 +48,28 @@ class LocalStorage:
         self._below = below
 
     @property
+    def root(self) -> Path:
+        """The layer's own folder."""
+        return self._root
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The folders between the root and the table's files."""
+        return self._below
+
+    @property
     def folder(self) -> Path:
         """The folder that paths are relative to."""
         return self._root.joinpath(*self._below)
 
     def head(self, path: str) -> FileInfo:
         """See `Storage.head`."""
-        with self._errors(path), self._opened(path) as file:
+        with self._errors(path), self.opened(path) as file:
             return _info(path, os.fstat(file))
 
     def get(self, path: str, target: Path) -> FileInfo:
         """See `Storage.get`."""
-        with self._errors(path), self._opened(path) as file:
+        with self._errors(path), self.opened(path) as file:
             status = os.fstat(file)
             with open(file, "rb", closefd=False) as source, open(target, "wb") as copy:
                 shutil.copyfileobj(source, copy, _CHUNK)
@@ -64,7 +79,7 @@ class LocalStorage:
 
     def read(self, path: str, start: int, end: int) -> bytes:
         """The bytes of a file from `start` up to `end`, all of them or an error."""
-        with self._errors(path), self._opened(path) as file:
+        with self._errors(path), self.opened(path) as file:
             data = os.pread(file, end - start, start)
             if len(data) != end - start:
                 raise StorageError(f"{self._shown(path)} has {len(data)} of {end - start} bytes")
@@ -101,7 +116,7 @@ class LocalStorage:
             self._errors(path),
             self._parent(path) as (source, source_name),
             self._parent(target, create=True) as (folder, name),
-            self._opened(path) as file,
+            self.opened(path) as file,
         ):
             temporary = _temporary(name)
             try:
@@ -147,18 +162,15 @@ class LocalStorage:
             return []
 
     def walk(self, folder: str) -> list[FileInfo]:
-        """See `Storage.walk`. Links are left out and not followed."""
+        """See `Storage.walk`. Links are left out and not followed.
+
+        Of a folder more than MAX_DEPTH deep, `{folder}//*.parquet` stands for what is in it: no
+        path, so that whoever goes through the files says so.
+        """
         found: list[FileInfo] = []
         try:
             with self._errors(folder), self._parent(f"{folder}/x") as (opened, _):
-                for here, folders, names, inner in os.fwalk(".", dir_fd=opened, onerror=_raise):
-                    folders[:] = sorted(name for name in folders if not name.startswith("."))
-                    head = os.path.normpath(f"{folder}/{here}")
-                    for name in names:
-                        with suppress(FileNotFoundError):  # gone since
-                            status = os.stat(name, dir_fd=inner, follow_symlinks=False)
-                            if stat.S_ISREG(status.st_mode):
-                                found.append(_info(f"{head}/{name}", status))
+                _walk(folder, opened, found)
         except FileMissing:
             return []
         return sorted(found)
@@ -190,18 +202,31 @@ class LocalStorage:
         with suppress(FileMissing), self._errors(folder), self._parent(folder) as (opened, name):
             if not stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
                 return
-            for _, below, _, inner in os.fwalk(name, topdown=False, dir_fd=opened):
-                for each in below:
-                    with suppress(OSError):  # a link, or somebody has put something there
-                        os.rmdir(each, dir_fd=inner)
+            with suppress(RecursionError):  # nothing of ours is as deep
+                for _, below, _, inner in os.fwalk(name, topdown=False, dir_fd=opened):
+                    for each in below:
+                        with suppress(OSError):  # a link, or somebody has put something there
+                            os.rmdir(each, dir_fd=inner)
             with suppress(OSError):
                 os.rmdir(name, dir_fd=opened)
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[int]:
+        """The opened file, a plain one, until the block ends."""
+        with self._errors(path), self._parent(path) as (folder, name):
+            # Looked at before opening: to open a pipe is to wait for its writer.
+            self._check_plain(path, name, folder)
+            file = os.open(name, _READ, dir_fd=folder)
+        try:
+            yield file
+        finally:
+            os.close(file)
 
     # The ability InPlace
 
     def local(self, path: str) -> Path:
         """See `InPlace.local`. Links are looked for now, not when the file is read."""
-        with self._errors(path), self._opened(path):
+        with self._errors(path), self.opened(path):
             return self.folder / path
 
     def locate(self, paths: Sequence[str]) -> Iterator[str]:
@@ -220,10 +245,20 @@ class LocalStorage:
             except OSError as fault:
                 self._raise(path or f"{folder}/", fault)
 
-    def draft(self, path: str) -> Path:
-        """See `InPlace.draft`."""
-        with self._errors(path), self._parent(path, create=True) as (_, name):
-            return (self.folder / path).with_name(_temporary(name))
+    @contextmanager
+    def draft(self, path: str) -> Iterator[Path]:
+        """See `InPlace.draft`. Where the system can name an open folder, the name leads into that
+        very folder, whatever has taken its place since."""
+        with ExitStack() as stack:
+            with self._errors(path):
+                folder, name = stack.enter_context(self._parent(path, create=True))
+            name = _temporary(name)
+            opened = Path(_OPEN_FOLDERS, str(folder))
+            is_named = opened.is_dir() and os.path.samestat(os.stat(opened), os.fstat(folder))
+            try:
+                yield (opened / name) if is_named else (self.folder / path).with_name(name)
+            finally:
+                _discard(name, folder)
 
     def place(self, draft: Path, path: str) -> FileInfo:
         """See `InPlace.place`."""
@@ -259,18 +294,6 @@ class LocalStorage:
         finally:
             os.close(opened)
 
-    @contextmanager
-    def _opened(self, path: str) -> Iterator[int]:
-        """The opened file, which is a plain one."""
-        with self._parent(path) as (folder, name):
-            # Looked at before opening: to open a pipe is to wait for its writer.
-            self._check_plain(path, name, folder)
-            file = os.open(name, _READ, dir_fd=folder)
-            try:
-                yield file
-            finally:
-                os.close(file)
-
     def _check_plain(self, path: str, name: str, folder: int) -> None:
         if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise StorageError(f"{self._shown(path)} is a link, folder or device, not a file")
@@ -303,8 +326,49 @@ class LocalStorage:
         return f"<LocalStorage {self.folder}>"
 
 
-def _raise(fault: OSError) -> NoReturn:
-    raise fault
+def _walk(top: str, opened: int, found: list[FileInfo]) -> None:
+    """Add the files in the opened folder `top` and below. Each folder is opened from the one above
+    it, so that as many are open at a time as there are levels."""
+    above: list[tuple[int, Iterator[str]]] = []
+    path, folder, below = top, os.dup(opened), _look_into(top, opened, found)
+    try:
+        while True:
+            name = next(below, None)
+            if name is None:
+                os.close(folder)
+                folder = -1
+                if not above:
+                    return
+                folder, below = above.pop()
+                path = dir_of(path)
+            elif len(above) == MAX_DEPTH:
+                found.append(FileInfo(f"{path}/{name}//*.parquet", 0, "", math.inf))
+            else:
+                try:
+                    inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                except FileNotFoundError:  # gone since
+                    continue
+                above.append((folder, below))
+                path, folder = f"{path}/{name}", inner
+                below = _look_into(path, inner, found)
+    finally:
+        for each in [folder, *(folder for folder, _ in above)]:
+            if each >= 0:
+                os.close(each)
+
+
+def _look_into(path: str, folder: int, found: list[FileInfo]) -> Iterator[str]:
+    """Add the files right in a folder; the names of its folders, sorted."""
+    folders = []
+    with os.scandir(folder) as all_:
+        for each in all_:
+            if each.is_dir(follow_symlinks=False):
+                folders.append(each.name)
+            elif each.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # gone since
+                    status = each.stat(follow_symlinks=False)
+                    found.append(_info(f"{path}/{each.name}", status))
+    return iter(sorted(name for name in folders if not name.startswith(".")))
 
 
 def _info(path: str, status: os.stat_result) -> FileInfo:

@@ -6,6 +6,7 @@ RETRY_S seconds; a transfer that breaks off later is begun again here.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gigapi_metadata.errors import FileExists, FileMissing, MissingExtra, StorageError
 from gigapi_metadata.names import check_path, dir_of
 from gigapi_metadata.storage.base import TEMP_PREFIX, FileInfo
+from gigapi_metadata.storage.s3_listing import list_below, list_folder
 from gigapi_metadata.storage.url import S3URL
 
 if TYPE_CHECKING:
@@ -185,22 +187,28 @@ class S3Storage:
         """See `Storage.folders`. One request for a thousand."""
 
         def look(obs: Any, store: S3Store) -> list[str]:
-            found = obs.list_with_delimiter(store, self._base)["common_prefixes"]
-            return sorted(each.rstrip("/").removeprefix(f"{self._base}/") for each in found)
+            return list_folder(obs, store, self._base)[1]
 
         return self._perform("", look)
 
     def walk(self, folder: str) -> list[FileInfo]:
-        """See `Storage.walk`. One request for a thousand files."""
+        """See `Storage.walk`. One request for a thousand files.
+
+        For each folder with keys that can be no path there is `{folder}//*.parquet`, which is none
+        either: whoever goes through the files meets it, and says so.
+        """
         key = self._key(folder)
 
         def look(obs: Any, store: S3Store) -> list[FileInfo]:
+            listing = list_below(obs, store, key)
             found = []
-            for part in obs.list(store, key, chunk_size=1000):
-                for each in part:
-                    path = each["path"].removeprefix(f"{self._base}/")
-                    if "/." not in path[len(folder) : path.rfind("/") + 1]:
-                        found.append(_info(path, each))
+            for each in listing.objects.values():
+                path = each["path"].removeprefix(f"{self._base}/")
+                if "/." not in path[len(folder) : path.rfind("/") + 1]:
+                    found.append(_info(path, each))
+            for odd in listing.odd:
+                path = f"{odd.removeprefix(f'{self._base}/')}//*.parquet"
+                found.append(FileInfo(path, 0, "", math.inf))
             return sorted(found)
 
         return self._transfer(folder, look)
@@ -212,7 +220,7 @@ class S3Storage:
             return []
 
         def look(obs: Any, store: S3Store) -> list[FileInfo]:
-            objects = obs.list_with_delimiter(store, key)["objects"]
+            objects, _ = list_folder(obs, store, key)
             return sorted(
                 _info(each["path"].removeprefix(f"{self._base}/"), each)
                 for each in objects

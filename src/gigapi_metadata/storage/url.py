@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gigapi_metadata.errors import InvalidConfiguration
-from gigapi_metadata.urls import hide, quoted
+from gigapi_metadata.urls import hide, looks_mistyped, quoted
 
 _OPTIONS = {
     "secure": ("true", "false"),
@@ -59,6 +59,11 @@ def parse_layer_url(name: str, url: str) -> FolderURL | S3URL:
     if "\0" in url or "%00" in url or not _is_text(url):
         raise InvalidConfiguration(f"layer {name!r}: its URL holds a character that none may hold")
     scheme, found, rest = url.partition("://")
+    if not found and looks_mistyped(url):
+        raise InvalidConfiguration(
+            f"layer {name!r}: {hide(url)!r} is no path and no URL; write s3://…, file:///… or "
+            f"./{hide(url)}"
+        )
     if not found:
         return FolderURL(Path(url))
     if scheme == "file":
@@ -82,8 +87,9 @@ def _folder(name: str, url: str, rest: str) -> Path:
     if rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     if not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
+        shown = hide(url).partition("://")[2]
         raise InvalidConfiguration(
-            f"layer {name!r}: {url} names a host; write file:///{rest} or file://./{rest}"
+            f"layer {name!r}: file://{shown} names a host; write file:///{shown} or file://./{shown}"
         )
     return Path(rest)
 
@@ -94,11 +100,13 @@ def _s3(name: str, url: str) -> S3URL:
         port = parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
-        # Their messages quote the URL.
+        parts = None
+    if parts is None:
+        # Not in the clause above: what it caught quotes the URL, and would go with this one.
         raise InvalidConfiguration(
             f"layer {name!r}: the s3:// URL can't be read; its form is "
             "s3://key:secret@host:port/bucket/prefix (write / and @ in a secret as %2F and %40)"
-        ) from None
+        )
     _check_options(name, options, hide(url))
     host = parts.hostname or ""
     path = [unquote(part) for part in parts.path.split("/") if part]

@@ -140,13 +140,11 @@ def _rewrite(
 @contextmanager
 def _draft(storage: LocalStorage | S3Storage, path: str, folder: Path) -> Iterator[Path]:
     """Where to write the result: beside its place if that is local. Gone after the block."""
-    local = isinstance(storage, LocalStorage)
-    draft = storage.draft(path) if isinstance(storage, LocalStorage) else folder / "merged"
-    try:
+    if not isinstance(storage, LocalStorage):
+        yield folder / "merged"
+        return
+    with storage.draft(path) as draft:
         yield draft
-    finally:
-        if local:
-            draft.unlink(missing_ok=True)
 
 
 def _inputs(

@@ -14,7 +14,7 @@ from gigapi_metadata.model import Layer, check_layers
 from gigapi_metadata.stores import surroundings
 from gigapi_metadata.stores.broken_off import BrokenOff, Fate, in_thread
 from gigapi_metadata.stores.json import journal, lock
-from gigapi_metadata.stores.json.places import Places, TablePlaces
+from gigapi_metadata.stores.json.places import Places, TablePlaces, refuse_links
 from gigapi_metadata.stores.json.session import FileCache, Session
 from gigapi_metadata.stores.watch import Watch
 
@@ -90,6 +90,7 @@ class JSONConnection:
 
     def read(self, places: TablePlaces, work: Callable[[Session], Any]) -> Any:
         """What `work` finds in the table, seeing each change whole or not at all."""
+        refuse_links(os.path.dirname(places.home), places.home)
         for _ in range(_READ_ATTEMPTS):
             before = journal.read(places)
             result = work(Session(places, self._cache, before.moved(places)))

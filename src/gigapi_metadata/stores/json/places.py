@@ -27,12 +27,16 @@ from typing import NamedTuple
 from gigapi_metadata.errors import InvalidConfiguration, InvalidName, StoreError, UnknownLayer
 from gigapi_metadata.model import Layer
 from gigapi_metadata.stores.base import TableRef
+from gigapi_metadata.urls import looks_mistyped
 
 METADATA = "metadata.json"
 PLANS = ".gigapi-plans.json"
 OWN = ".gigapi"
 MAX_NAME = 255
 """How many bytes a folder's name may have."""
+
+MAX_DEPTH = 100
+"""How many folders a path may have. Deeper ones, of whoever made them, are not looked into."""
 
 
 class Place(NamedTuple):
@@ -47,6 +51,11 @@ class Place(NamedTuple):
         """The folder of files on their way to their place."""
         return os.path.join(self.folder, OWN, "new")
 
+    @property
+    def aside(self) -> str:
+        """The folder of what a repair has put aside."""
+        return os.path.join(self.folder, OWN, "aside")
+
     def data(self, dir: str, name: str) -> str:
         """A file of ours or of GigAPI's beside the data files of `dir`."""
         return os.path.join(self.folder, "data", dir, name)
@@ -57,9 +66,11 @@ class Place(NamedTuple):
 
 
 class TablePlaces(NamedTuple):
-    """Where one table lies. `home` is the folder of what is kept once for the whole table."""
+    """Where one table lies. `home` is the folder of what is kept once for the whole table, `base`
+    the one that it must not leave."""
 
     ref: TableRef
+    base: str
     home: str
     places: tuple[Place, ...]
 
@@ -143,6 +154,7 @@ class Places:
         home = os.path.join(first, *ref, OWN)
         return TablePlaces(
             ref,
+            first,
             home,
             tuple(
                 Place(layer, os.path.join(base, *ref), base)
@@ -185,7 +197,8 @@ def _check_length(kind: str, name: str) -> None:
 def _folder_of(layer: Layer) -> str:
     url = layer.url
     path = url.removeprefix("file://")
-    if not path or not _can_be_a_path(path) or "://" in path:
+    is_odd = "://" in path or (path == url and looks_mistyped(path))
+    if not path or not _can_be_a_path(path) or is_odd:
         raise InvalidConfiguration(
             f"layer {layer.name!r}: its URL must name a folder: file:///abs, file://./rel or a path"
         )
@@ -213,24 +226,30 @@ def older_dirs_of(place: Place, prefix: str) -> Iterator[str]:
 
 
 def _walk(place: Place, folder: str, dir: str, prefix: str) -> Iterator[str]:
-    try:
-        found = os.lstat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISLNK(found.st_mode):
-        check_inside(place.base, folder)
-        found = os.stat(folder)
-    if not stat.S_ISDIR(found.st_mode):
-        return
-    yield dir
-    if found.st_nlink == 2 and os.path.lexists(os.path.join(folder, METADATA)):
-        # File systems that count subfolders there say that this one has none. Among its data files
-        # nobody puts symbolic links to folders; above them somebody might.
-        return
-    for name in _subfolders(folder):
-        below = f"{dir}/{name}" if dir else name
-        if _may_hold(below, prefix):
-            yield from _walk(place, os.path.join(folder, name), below, prefix)
+    waiting = [(folder, dir)]
+    while waiting:
+        folder, dir = waiting.pop()
+        try:
+            found = os.lstat(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(found.st_mode):
+            check_inside(place.base, folder)
+            found = os.stat(folder)
+        if not stat.S_ISDIR(found.st_mode):
+            continue
+        yield dir
+        if found.st_nlink == 2 and os.path.lexists(os.path.join(folder, METADATA)):
+            # File systems that count subfolders there say that this one has none. Among its data
+            # files nobody puts symbolic links to folders; above them somebody might.
+            continue
+        if dir.count("/") + 1 < MAX_DEPTH:
+            below = [name for name in _subfolders(folder) if _may_hold(_join(dir, name), prefix)]
+            waiting += [(os.path.join(folder, name), _join(dir, name)) for name in below]
+
+
+def _join(dir: str, name: str) -> str:
+    return f"{dir}/{name}" if dir else name
 
 
 def _may_hold(dir: str, prefix: str) -> bool:
@@ -245,6 +264,37 @@ def _subfolders(folder: str) -> list[str]:
             return [entry.name for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def check_own_folders(places: TablePlaces) -> None:
+    """Refuse folders of ours that are symbolic links, wherever these lead: what lies in them is
+    written, and removed, without a look at what it is.
+
+    Raises:
+        StoreError: one is.
+    """
+    table = os.path.dirname(places.home)
+    check_inside(places.base, places.home)
+    refuse_links(table, places.new)
+    for place in places.places:
+        check_inside(place.base, place.new)
+        is_in_home = place.folder.startswith(places.home + os.sep)
+        refuse_links(table if is_in_home else place.folder, place.new)
+
+
+def refuse_links(top: str, folder: str) -> None:
+    """Refuse `folder` if it, or a folder between `top` and it, is a symbolic link.
+
+    Raises:
+        StoreError: one is.
+    """
+    path = top
+    for name in os.path.relpath(folder, top).split(os.sep):
+        path = os.path.join(path, name)
+        if os.path.islink(path):
+            raise StoreError(
+                f"{path} is a symbolic link; the catalog's own folders must be real ones"
+            )
 
 
 def check_inside(base: str, path: str) -> None:

@@ -20,7 +20,15 @@ from gigapi_metadata.stores.base import Steps, TableRef
 from gigapi_metadata.stores.json import files, leases, partition, queues
 from gigapi_metadata.stores.json.connection import TableRequest
 from gigapi_metadata.stores.json.partition import Fault, Partition
-from gigapi_metadata.stores.json.places import METADATA, OWN, PLANS, Place, Places
+from gigapi_metadata.stores.json.places import (
+    MAX_DEPTH,
+    METADATA,
+    PLANS,
+    Place,
+    Places,
+    check_inside,
+    refuse_links,
+)
 from gigapi_metadata.stores.json.queues import NO_PLANS, Queued
 from gigapi_metadata.stores.json.session import Session
 from gigapi_metadata.stores.repairing import (
@@ -32,7 +40,6 @@ from gigapi_metadata.stores.repairing import (
 )
 
 _NO_RULES = Rules((), ())
-_ASIDE = os.path.join(OWN, "aside")
 _WHOLE = f"{METADATA}-"
 _ONE = ".entry-"
 
@@ -356,7 +363,8 @@ def _renewed(queued: Queued, new: QueuedPlan) -> Queued:
 
 
 def _put_aside(place: Place, dir: str, name: str, content: bytes) -> None:
-    folder = os.path.join(place.folder, _ASIDE, dir)
+    folder = os.path.join(place.aside, dir) if dir else place.aside
+    _check_aside(place, folder)
     files.make_folder(folder)
     target = os.path.join(folder, name + hashlib.sha256(content).hexdigest()[:12])
     if files.version_of(target) is None:
@@ -366,10 +374,18 @@ def _put_aside(place: Place, dir: str, name: str, content: bytes) -> None:
         files.flush_folder(folder)
 
 
+def _check_aside(place: Place, folder: str) -> None:
+    check_inside(place.base, folder)
+    refuse_links(place.folder, folder)
+
+
 def _names_aside(place: Place) -> Iterator[str]:
-    top = os.path.join(place.folder, _ASIDE)
-    for folder, _, names in os.walk(top):
+    top = place.aside
+    _check_aside(place, top)
+    for folder, folders, names in os.walk(top):
         dir = os.path.relpath(folder, top)
+        if dir.count(os.sep) >= MAX_DEPTH:
+            folders.clear()  # nothing of ours is deeper
         head = "" if dir == "." else f"{dir}/"
         for name in names:
             if name.startswith(_WHOLE):

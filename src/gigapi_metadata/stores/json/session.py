@@ -20,6 +20,7 @@ from gigapi_metadata.stores.json.places import (
     Place,
     TablePlaces,
     check_inside,
+    check_own_folders,
     dirs_of,
     older_dirs_of,
 )
@@ -171,9 +172,9 @@ class Session:
         return self._cache.load(path, self._moved, parse, Partition(dir))
 
     def check_inside(self) -> None:
-        """Refuse a table whose folders a symbolic link leads out of its layer (StoreError)."""
-        for place in self.places.places:
-            check_inside(place.base, place.new)
+        """Refuse a table whose folders a symbolic link leads out of its layer, or whose own folders
+        are links (StoreError)."""
+        check_own_folders(self.places)
 
     def _check_inside(self, place: Place, dir: str | None) -> None:
         key = (place, "/" if dir is None else dir)

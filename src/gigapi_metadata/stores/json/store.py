@@ -24,7 +24,7 @@ from gigapi_metadata.stores.base import (
 from gigapi_metadata.stores.broken_off import BrokenOff, Fate
 from gigapi_metadata.stores.json import entries, importing, leases, planner, values
 from gigapi_metadata.stores.json.connection import JSONConnection, PlainRequest, TableRequest
-from gigapi_metadata.stores.json.places import MAX_NAME, METADATA, PLANS, Places
+from gigapi_metadata.stores.json.places import MAX_DEPTH, MAX_NAME, METADATA, PLANS, Places
 from gigapi_metadata.stores.json.repair import JSONRepairs
 from gigapi_metadata.stores.json.session import Session
 
@@ -68,6 +68,8 @@ class JSONStore(JSONRepairs):
                 len(folder.encode()) > MAX_NAME for folder in dir.split("/")
             ):
                 raise InvalidName(f"path {path!r} has a folder of over {MAX_NAME} bytes")
+            if path.count("/") > MAX_DEPTH:
+                raise InvalidName(f"path {path!r} has over {MAX_DEPTH} folders")
 
     # Writing
 

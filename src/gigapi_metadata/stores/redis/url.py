@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -103,6 +103,18 @@ def _with(url: str, options: dict[str, object]) -> str:
     return f"{place}?{urlencode(dict(parse_qsl(query, keep_blank_values=True)) | options)}"
 
 
+def _split(url: str) -> tuple[SplitResult, dict[str, str]] | None:
+    """A URL's parts and options; None if it can't be read. What it is about stays in here: the
+    message of such an error quotes the URL, and would go along as another one's context."""
+    try:
+        parts = urlsplit(url)
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        _ = parts.port
+    except (AttributeError, ValueError):
+        return None
+    return parts, dict(options)
+
+
 def parse_url(url: str) -> Target:
     """What `url` asks for.
 
@@ -123,24 +135,19 @@ def parse_url(url: str) -> Target:
         raise InvalidConfiguration(
             f"{shown}: the port is no number; a password is percent-encoded (/ as %2F, @ as %40)"
         )
-    try:
-        parts = urlsplit(url)
-        scheme = _SCHEMES[url.partition(":")[0].lower()]
-        options = dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        )
-        _ = parts.port
-    except (KeyError, AttributeError):
+    scheme = _SCHEMES.get(url.partition(":")[0].lower())
+    if scheme is None:
         raise InvalidConfiguration(
             f"{shown}: a Redis URL begins with {', '.join(f'{name}://' for name in _SCHEMES)}, "
             "or redis+sentinel:// or redis+cluster://"
-        ) from None
-    except ValueError:
-        # Their messages quote the URL.
+        )
+    split = _split(url)
+    if split is None:
         raise InvalidConfiguration(
             f"{shown}: the URL can't be read; its form is "
             "redis://user:password@host:port/database?option=value"
-        ) from None
+        )
+    parts, options = split
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise InvalidConfiguration(

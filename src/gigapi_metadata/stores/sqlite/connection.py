@@ -236,18 +236,27 @@ class SQLiteConnection:
         """Whether the file is a catalog; False if it is empty. Changes nothing.
 
         Raises:
-            CorruptState: it belongs to someone else.
+            CorruptState: it belongs to someone else, or has been tampered with.
             InvalidConfiguration: it is a catalog of another layout than ours.
         """
         # In one statement, and so of one moment: another process may be making the catalog.
-        owner, version, found = connection.execute(
-            """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+        owner, version, found, view = connection.execute(
+            """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master),
+                (SELECT name FROM sqlite_master
+                 WHERE type = 'view' AND name COLLATE NOCASE IN
+                     ('tables', 'files', 'plans', 'plan_files', 'ended', 'kv')
+                  OR type = 'trigger' AND name <> 'arrival' LIMIT 1)
                FROM pragma_application_id, pragma_user_version"""
         ).fetchone()
         if owner != APPLICATION_ID:
             if owner or version or found:
                 raise CorruptState(f"{self.path} is a SQLite database, but not a catalog")
             return False
+        if view is not None:
+            # Of somebody else's making: it could answer for ever, or do something else than asked.
+            raise CorruptState(
+                f"{self.path} has a view or trigger {view!r}, which no catalog has; it is not read"
+            )
         if version > SCHEMA_VERSION:
             raise InvalidConfiguration(
                 f"{self.path} was made by a newer gigapi-metadata (layout {version}); upgrade "
