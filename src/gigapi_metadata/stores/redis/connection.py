@@ -107,7 +107,7 @@ class RedisConnection(Common):
         return answer
 
     def _ask(self, server: Asked, command: Command) -> Any:
-        with suppress(*FAILURES):  # may be forbidden
+        with suppress(Exception):  # may be forbidden, or nonsense; the write is made
             client: Any = self.client if server.node is None else self._node(server.node)
             return client.execute_command(*command.args)
 
@@ -262,7 +262,7 @@ class AsyncRedisConnection(Common):
         return answer
 
     async def _ask(self, server: Asked, command: Command) -> Any:
-        with suppress(*FAILURES):  # may be forbidden
+        with suppress(Exception):  # may be forbidden, or nonsense; the write is made
             client: Any = self.client if server.node is None else self._node(server.node)
             return await client.execute_command(*command.args)
 

@@ -1,4 +1,5 @@
-"""redis-py's connections, whose greetings (login, name) take no longer than connecting may.
+"""redis-py's connections, whose greetings (login, name) take no longer than connecting may, nor
+than any other answer.
 
 A server that hangs lets clients connect, for the system does that in its place. redis-py would then
 wait for the answer to its greeting as for any other, on each new connection.
@@ -29,7 +30,7 @@ def greets_in_time(connection_class: type[Any]) -> type[Any]:
 
         def read_response(self, *args: Any, **kwargs: Any) -> Any:
             if self._greets:
-                kwargs["timeout"] = self.socket_connect_timeout
+                kwargs["timeout"] = _patience(self)
             return super().read_response(*args, **kwargs)
 
     return GreetsInTime
@@ -41,12 +42,17 @@ def async_greets_in_time(connection_class: type[Any]) -> type[Any]:
     class GreetsInTime(connection_class):  # type: ignore[misc]
         async def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
             try:
-                async with asyncio.timeout(self.socket_connect_timeout):
+                async with asyncio.timeout(_patience(self)):
                     await super().on_connect_check_health(*args, **kwargs)
             except TimeoutError:
                 raise _silent(self) from None
 
     return GreetsInTime
+
+
+def _patience(connection: Any) -> float | None:
+    limits = (connection.socket_connect_timeout, connection.socket_timeout)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _silent(connection: Any) -> Exception:

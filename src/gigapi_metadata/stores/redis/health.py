@@ -29,12 +29,12 @@ def look() -> Steps[list[str]]:
     """Asks what there is to ask, by requests whose answer is None when it is refused. One for most
     servers; two for those without an AOF."""
     info = yield INFO
-    if not info:
+    if not isinstance(info, Mapping):
         return []
     points = None
     if not info.get("aof_enabled", 1) and not info.get("connected_slaves"):
         answer = yield Command(("CONFIG GET", "save"))
-        points = next(iter((answer or {}).values()), None)
+        points = next(iter(answer.values()), None) if isinstance(answer, Mapping) else None
     return [*harms(info, points)]
 
 
