@@ -29,6 +29,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -304,6 +305,25 @@ def pytest_configure(config: pytest.Config) -> None:
     distribution = config.getoption("dist", "no")
     if any(source.url for source in sources()) and distribution not in ("no", "loadgroup"):
         raise pytest.UsageError("with TEST_REDIS_URL, xdist needs --dist loadgroup")
+    config.addinivalue_line(
+        "markers", "one_server: on one kind of server, `make soak` on the others"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `one_server` one variant is run by `make test`, the same in every run; the
+    names spread such tests over the servers. `make soak` runs the others."""
+    variants: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("one_server"):
+            for source in sources():
+                if source.id in item.nodeid:
+                    variants.setdefault(item.nodeid.replace(source.id, ""), []).append(item)
+    for name, of_servers in variants.items():
+        first = zlib.crc32(name.encode()) % len(of_servers)
+        for item in (*of_servers[:first], *of_servers[first + 1 :]):
+            item.add_marker(pytest.mark.soak)
 
 
 def pytest_report_header() -> str:

@@ -210,6 +210,7 @@ def test_the_environment_is_not_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     assert cli("demo").code == 0
 
 
+@pytest.mark.one_server
 def test_on_redis(
     cli: Cli,
     redis_url: str,
@@ -246,6 +247,7 @@ def test_again_on_redis_without_the_worker(cli: Cli, redis_url: str) -> None:
     assert len(plans(cli, redis_url)) == 3
 
 
+@pytest.mark.one_server
 def test_again_on_redis_after_one_that_was_stopped(
     cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +261,7 @@ def test_again_on_redis_after_one_that_was_stopped(
     assert again["maintenance"]["steps"][-1]["on_disk"] == 3
 
 
+@pytest.mark.one_server
 def test_drops_of_others_are_left_to_them(cli: Cli, redis_url: str) -> None:
     with connect(redis_url, drop_grace_s=0) as catalog:
         index = catalog.table("demo", "readings")

@@ -281,6 +281,7 @@ def soak(request: pytest.FixtureRequest, tmp_path: Path, seed: int) -> Iterator[
         yield Soak(kind, tmp_path, seed, server, line)
 
 
+@pytest.mark.one_server
 def test_any_faults(soak: Soak) -> None:
     while not (soak.faults and soak.history["batch ok"]):  # nearly always the first time
         soak.table(1, SHORT_S, FEW_ENTRIES, FEW_FILES)

@@ -64,7 +64,7 @@ def answering(answer: bytes) -> Iterator[str]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, daemon=True).start()
-        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0?socket_timeout=0.3"
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0?socket_timeout=0.1"
         listener.shutdown(socket.SHUT_RDWR)
 
 

@@ -434,7 +434,7 @@ class Ingester:
         self.desk.line.cut(self.draw.choice(wheres), self.draw.choice([0, 0, 1, 4, 4, 5]))
 
     def run(self) -> None:
-        for _ in range(120):
+        for _ in range(70):
             self.draw.choice([self.send, self.merge])() if self.open else self.merge()
         while self.open:
             self.send()

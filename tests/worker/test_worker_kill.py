@@ -55,6 +55,7 @@ def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     check_whole(lab, rows)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_every_step_on_redis(tmp_path: Path, redis_url: str, step: str) -> None:
     lab = lab_in(tmp_path, redis=redis_url, lease_s=1)

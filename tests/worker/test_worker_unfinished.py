@@ -57,6 +57,7 @@ def test_the_plans_files_are_removed_after_the_crash(tmp_path: Path, step: str, 
     assert lab.on_disk() == set()
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("step", STEPS)
 def test_the_plans_files_are_removed_after_the_crash_on_redis(
     tmp_path: Path, redis_url: str, step: str
