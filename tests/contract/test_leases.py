@@ -109,6 +109,20 @@ def test_an_expired_lease_is_taken_over(open_index: OpenIndex, backend: Backend)
     assert second.lease_s == backend.now_s + 1800
 
 
+def test_an_expired_lease_with_nothing_left_to_do_behind_a_plan_that_is_not_due(
+    open_index: OpenIndex, backend: Backend
+) -> None:
+    index = open_index()
+    index.batch([entry(1)])
+    backend.advance(10)
+    assert index.get_merge_plan("", "", 1, lease_s=5) is not None
+    index.batch([entry(2)], [path_of(1)])
+    backend.advance(6)
+    assert index.get_merge_plan("", "", 1) is None
+    backend.advance(4)
+    assert index.get_merge_plan("", "", 1).paths_from == [path_of(2)]
+
+
 def test_any_expired_lease_may_be_taken_over_not_only_the_first(
     open_index: OpenIndex, backend: Backend
 ) -> None:

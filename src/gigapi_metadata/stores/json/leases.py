@@ -160,17 +160,20 @@ def living(plan: Queued, partition: Partition, now_s: int) -> list[str]:
 
 def dead(queue: Iterable[Queued], partition: Partition, now_s: int, before: float) -> list[Queued]:
     """Those at the head of a queue that are due and have nothing left to do, as far as they would
-    be next one after the other: up to the position `before`, where another folder's come."""
+    be next one after the other: up to the position `before`, where another folder's come. If there
+    are none, the first lease that ran out, likewise."""
+    plans = sorted(queue, key=lambda each: (each.leased, each.position))
     found: list[Queued] = []
-    for each in sorted(queue, key=lambda each: (each.leased, each.position)):
-        if each.leased:
-            if not found and each.due_s <= now_s and not living(each, partition, now_s):
-                return [each]
-            continue
-        if each.due_s > now_s or each.position >= before or living(each, partition, now_s):
+    for each in plans:
+        if each.leased or each.due_s > now_s or each.position >= before:
+            break
+        if living(each, partition, now_s):
             break
         found.append(each)
-    return found
+    if found:
+        return found
+    ran_out = next((each for each in plans if each.leased and each.due_s <= now_s), None)
+    return [] if ran_out is None or living(ran_out, partition, now_s) else [ran_out]
 
 
 def removed(plans: Plans, partition: Partition, gone: Sequence[Queued]) -> Plans:
