@@ -374,21 +374,6 @@ def test_repeating_brings_no_merged_file_back(trial: Trial) -> None:
     assert paths_of(trial.look.get_all()) == sorted([path_of(1), *expected])
 
 
-def test_repeating_what_was_submitted_together_brings_no_merged_file_back(trial: Trial) -> None:
-    """Changes that were made in one commit, of which nobody knows, are repeated one by one."""
-    trial.prepare()
-    trial.line.mute = True
-    futures = [trial.index.submit([entry(number)]) for number in (1, 2, 3)]
-    for future in futures:  # the last two were made together: they waited for the first
-        assert isinstance(future.exception(60), OutcomeUnknown)
-    trial.line.mute = False
-    result = merged(trial, 2)
-    expected = sorted([result, *(path_of(n) for n in (1, 3, 8, 9))])
-    for number in (3, 2, 1):
-        trial.again(lambda number=number: trial.index.submit([entry(number)]).result(60))  # type: ignore[misc]
-        assert paths_of(check_invariants(trial.look)) == expected
-
-
 def test_who_goes_on_after_an_unknown_outcome_repeats_nothing(trial: Trial) -> None:
     trial.prepare()
     unknown(trial, lambda: trial.index.batch(None, [path_of(8)]))
