@@ -134,19 +134,18 @@ class Crowd(alone.Catalog):
 
     @invariant()
     def plans_are_equal(self) -> None:
-        self._discard_what_is_left_in_empty_folders()
+        self._notice_foreign_queues()
         super().plans_are_equal()
 
-    def _discard_what_is_left_in_empty_folders(self) -> None:
-        """As GigAPI does. We find its plans by the folders that have files: one that was emptied
-        before a lease of ours looked at it keeps its plan until it has files again."""
-        if not self.backend.is_redis:
-            return
-        for place, queue in self.model.queues.items():
-            if place.kind == "merge" and queue.idle and place.dir not in self.model.paths():
-                of = (place.iteration, place.dir, place.layer, place.writer_id)
-                self.backend.client.delete(keys.idle(keys.merge_queue(TableRef("db", "t"), *of)))
-                queue.idle.clear()
+    def _notice_foreign_queues(self) -> None:
+        """A lease finds them by the folders that have files, in its own time: what it does and does
+        not find of a folder that was emptied before is no matter of the model's."""
+        if self.backend.is_redis:
+            for place in self.model.queues:
+                if place.kind == "merge":
+                    of = (place.iteration, place.layer, place.writer_id)
+                    ready = keys.ready(TableRef("db", "t"), *of)
+                    self.backend.client.zadd(ready, {place.dir: 0}, nx=True)
 
 
 def places() -> list[Any]:
