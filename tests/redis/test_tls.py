@@ -94,6 +94,16 @@ def test_a_ca_file_that_is_not_there_is_named(ports: dict[str, int]) -> None:
         index.get_all()
 
 
+async def all_writes_fail(url: str, says: str) -> None:
+    with RedisIndex(url, "db", "t") as index:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=says):
+                index.batch([entry(1)])
+    async with AsyncRedisIndex(url, "db", "t") as index_:
+        with pytest.raises(Unavailable, match=says):
+            await index_.batch([entry(1)])
+
+
 async def test_tls_to_a_server_without_it_names_the_cause(
     new_redis_server: Callable[..., RedisServer],
 ) -> None:
@@ -101,23 +111,11 @@ async def test_tls_to_a_server_without_it_names_the_cause(
     server = new_redis_server()
     url = f"rediss://127.0.0.1:{server.port}?socket_timeout=600&socket_connect_timeout=0.2"
     says = r"does not speak TLS: write redis://"
-    with RedisIndex(url, "db", "t") as index:
-        for _ in range(2):
-            with pytest.raises(Unavailable, match=says):
-                index.batch([entry(1)])
-    async with AsyncRedisIndex(url, "db", "t") as index_:
-        with pytest.raises(Unavailable, match=says):
-            await index_.batch([entry(1)])
+    await all_writes_fail(url, says)
 
 
 async def test_no_tls_to_a_server_with_it_names_the_cause(ports: dict[str, int]) -> None:
     """A write that can't have arrived is not one of unknown outcome."""
     url = f"redis://:pw@127.0.0.1:{ports['localhost']}"
     says = r"speaks TLS: write rediss://"
-    with RedisIndex(url, "db", "t") as index:
-        for _ in range(2):
-            with pytest.raises(Unavailable, match=says):
-                index.batch([entry(1)])
-    async with AsyncRedisIndex(url, "db", "t") as index_:
-        with pytest.raises(Unavailable, match=says):
-            await index_.batch([entry(1)])
+    await all_writes_fail(url, says)

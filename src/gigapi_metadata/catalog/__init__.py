@@ -55,12 +55,9 @@ def connect(
         InvalidConfiguration: the URL, the layers or the merge configurations can't be used, or
             there is no URL in the environment either. It names the variable that is wrong.
     """
-    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = Settings(tiers, rows, lease_s, drop_grace_s, durability)
-    with _naming(source):
-        module, address = parse(place)
-        settings.root = data_root(Target(module, address))
-        return Catalog(settings.family(module, "BLOCKING"), address, settings)
+    found = _in_force(url, layers, merge_configurations)
+    with _opening(found, lease_s, drop_grace_s, durability) as (place, settings):
+        return Catalog(settings.family(place.module, "BLOCKING"), place.address, settings)
 
 
 def connect_async(
@@ -73,12 +70,9 @@ def connect_async(
     durability: str | None = None,
 ) -> AsyncCatalog:
     """As `connect`, for asyncio; not a coroutine itself."""
-    place, tiers, rows, source = _in_force(url, layers, merge_configurations)
-    settings = Settings(tiers, rows, lease_s, drop_grace_s, durability)
-    with _naming(source):
-        module, address = parse(place)
-        settings.root = data_root(Target(module, address))
-        return AsyncCatalog(settings.family(module, "AWAITABLE"), address, settings)
+    found = _in_force(url, layers, merge_configurations)
+    with _opening(found, lease_s, drop_grace_s, durability) as (place, settings):
+        return AsyncCatalog(settings.family(place.module, "AWAITABLE"), place.address, settings)
 
 
 class _InForce(NamedTuple):
@@ -106,11 +100,17 @@ def _in_force(
 
 
 @contextmanager
-def _naming(source: str | None) -> Iterator[None]:
-    """Errors about a URL that the caller did not pass say where it came from."""
+def _opening(
+    found: _InForce, lease_s: int, drop_grace_s: int, durability: str | None
+) -> Iterator[tuple[Target, Settings]]:
+    """What the URL means, and the settings of its tables. Errors about a URL that the
+    caller did not pass say where it came from."""
+    settings = Settings(found.layers, found.merge_configurations, lease_s, drop_grace_s, durability)
     try:
-        yield
+        place = parse(found.url)
+        settings.root = data_root(place)
+        yield place, settings
     except InvalidConfiguration as fault:
-        if source is None:
+        if found.source is None:
             raise
-        raise InvalidConfiguration(f"{source}: {fault}") from fault
+        raise InvalidConfiguration(f"{found.source}: {fault}") from fault
