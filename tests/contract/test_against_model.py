@@ -226,15 +226,19 @@ class Catalog(RuleBasedStateMachine):
         return not any(there) if plan.kind == "drop" else any(there)
 
 
-def test_any_sequence_of_calls_equals_the_model(backend: Backend) -> None:
-    machine = type("Catalog", (Catalog,), {"backend": backend})
+def run_machine(machine: Any, examples: int) -> None:
+    """So many runs of 40 steps."""
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            max_examples=examples,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
             # Shrinking takes minutes on a store; a failure is printed with all its steps.
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
         ),
     )
+
+
+def test_any_sequence_of_calls_equals_the_model(backend: Backend) -> None:
+    run_machine(type("Catalog", (Catalog,), {"backend": backend}), 20)

@@ -13,6 +13,19 @@ from typing import Literal, NamedTuple
 Kind = Literal["cut", "reset", "split", "delay", "double"]
 Side = Literal["request", "reply"]
 
+KINDS: list[tuple[Kind, Side]] = [
+    ("cut", "request"),
+    ("cut", "reply"),
+    ("reset", "request"),
+    ("reset", "reply"),
+    ("split", "request"),
+    ("split", "reply"),
+    ("delay", "request"),
+    ("delay", "reply"),
+    ("double", "request"),
+    ("double", "reply"),
+]
+
 # Long enough for the first half to leave by itself; nothing depends on it.
 SPLIT_S = 0.0002
 HARD = b"\x01\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from fault_checks import check_invariants, paths_of
-from fault_line import Fault, FaultLine, Kind, Side, fault_line
+from fault_line import KINDS, Fault, FaultLine, Kind, Side, fault_line
 from fault_servers import server_of
 from fix_redis import RedisServer, redis_params
 from fix_stores import Blocking, entry, path_of
@@ -263,18 +263,6 @@ MORE = [
     pytest.param(submission, id="submission"),
     pytest.param(moving, id="moving"),
     *(pytest.param(verb, id=name) for name, verb in READS.items()),
-]
-KINDS: list[tuple[Kind, Side]] = [
-    ("cut", "request"),
-    ("cut", "reply"),
-    ("reset", "request"),
-    ("reset", "reply"),
-    ("split", "request"),
-    ("split", "reply"),
-    ("delay", "request"),
-    ("delay", "reply"),
-    ("double", "request"),
-    ("double", "reply"),
 ]
 
 

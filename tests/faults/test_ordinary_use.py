@@ -15,8 +15,7 @@ import test_against_model as alone
 import test_several_clients as several
 from fix_stores import SEED, START_S, Backend, entry
 from go_like import GoLike
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 from test_several_clients import Foreign, Place, place
 
 from gigapi_metadata import Conflict, LeaseLost, MergePlan, MovePlan
@@ -61,15 +60,7 @@ class Watched(alone.Catalog):
 def test_our_own_calls_leave_no_fault(place: Place) -> None:
     place.backend.loop = None
     machine = type("Watched", (Watched,), {"backend": place.backend})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=40,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-        ),
-    )
+    alone.run_machine(machine, EXAMPLES)
 
 
 class Beside:

@@ -26,14 +26,12 @@ from fix_stores import (
     scripts_with_test_clock,
 )
 from go_like import GoLike
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from gigapi_metadata import IndexEntry, OutcomeUnknown, RedisIndex
@@ -186,15 +184,7 @@ def place(
 
 def run(place: Place, examples: int) -> None:
     machine = type("Crowd", (Crowd,), {"backend": place.backend, "place": place})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],
-        ),
-    )
+    alone.run_machine(machine, examples)
 
 
 def test_several_clients_equal_the_model(place: Place) -> None:
